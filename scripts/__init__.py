@@ -1,0 +1,1 @@
+"""What does the work: training, and the LoRA tools. No windows, no questions."""

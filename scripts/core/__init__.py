@@ -1,0 +1,1 @@
+"""Errors, settings declaration, events and safe file handling. Standard library only."""

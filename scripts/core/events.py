@@ -1,0 +1,146 @@
+"""What a running command tells the world, and how it is told to stop.
+
+Work code gets one callback `report: Report` and one `Control`; it never knows whether a window,
+a terminal or nobody is watching. `scripts.core.channel` carries the events as JSON lines,
+`scripts.core.console` as plain text.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
+
+from scripts.core.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Event:
+    """The base of all events; `kind` is the name on the wire."""
+
+    kind: ClassVar[str] = ""
+
+    def as_dict(self) -> dict:
+        """The event as a JSON-able dict; fields that are None are left out."""
+        content = {key: value for key, value in asdict(self).items() if value is not None}
+        return {"event": self.kind, **content}
+
+
+@dataclass(frozen=True)
+class Start(Event):
+    """The work begins. `command` is its name, `steps` the number of steps when known."""
+
+    kind: ClassVar[str] = "start"
+    command: str
+    steps: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage(Event):
+    """A part of the work other than training steps. `done` of `total` units, when counted."""
+
+    kind: ClassVar[str] = "stage"
+    name: str
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """Training step `done` of `total` has ended.
+
+    `loss` is the mean over the latest steps, `learning_rates` those in force by group name,
+    `seconds_per_step` a mean without the first step, `memory_bytes` the device's peak.
+    """
+
+    kind: ClassVar[str] = "step"
+    done: int
+    total: int
+    epoch: int
+    loss: float
+    learning_rates: dict[str, float]
+    seconds_per_step: float | None = None
+    seconds_left: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Preview(Event):
+    """A preview picture was written."""
+
+    kind: ClassVar[str] = "preview"
+    path: str
+    prompt: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Saved(Event):
+    """A file (or a folder with the training state) was written whole."""
+
+    kind: ClassVar[str] = "saved"
+    path: str
+    what: str = "lora"
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something worth knowing that needs no action."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True)
+class Problem(Event):
+    """Something is wrong that the user can mend."""
+
+    kind: ClassVar[str] = "problem"
+    message: str
+    setting: str | None = None
+
+
+@dataclass(frozen=True)
+class Done(Event):
+    """The work has ended well. `path` is the result."""
+
+    kind: ClassVar[str] = "done"
+    path: str | None = None
+    seconds: float | None = None
+
+
+EVENT_KINDS: dict[str, type[Event]] = {
+    event.kind: event for event in (Start, Stage, Step, Preview, Saved, Note, Problem, Done)
+}
+
+Report = Callable[[Event], None]
+
+
+def event_from_dict(content: dict) -> Event:
+    """The event that `Event.as_dict` made. Raises KeyError or TypeError for anything else."""
+    kind = EVENT_KINDS[content["event"]]
+    names = {field.name for field in fields(kind)}
+    return kind(**{key: value for key, value in content.items() if key in names})
+
+
+class Control:
+    """How the outside asks running work to stop; safe to call from signals and threads."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the work to stop at the next safe point."""
+        self._stop.set()
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether someone asked to stop."""
+        return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise Cancelled when someone asked to stop; for work that has nothing to save."""
+        if self._stop.is_set():
+            raise Cancelled("Stopped. Nothing was changed.")

@@ -1,0 +1,133 @@
+"""Reading and writing files so that nothing of the user's is lost.
+
+Output is written beside its place and renamed onto it: a crash or a full disk leaves either
+the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import locale
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scripts.core.errors import SettingError, SuiteError
+
+FORBIDDEN_IN_NAMES = '<>:"/\\|?*'  # what Windows refuses in a file name, the strictest system
+RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {
+    f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)
+}
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+CACHE_FOLDER = PROJECT_FOLDER / "cache"
+LOG_FOLDER = PROJECT_FOLDER / "logs"
+
+
+@contextmanager
+def replace_atomically(path: Path | str) -> Iterator[Path]:
+    """Give a path beside `path` to write to; when the block ends well, rename it onto `path`.
+
+    When the block fails, what was written is removed and an older file at `path` stays as it was.
+
+    Raises SuiteError when the disk is full or the place cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name[:60]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SuiteError(explain_os_error(error, path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def explain_os_error(error: OSError, path: Path) -> str:
+    """One sentence for a failed write to `path`: what happened and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full: {path.name} could not be saved in {path.parent}. "
+            "Make room there and start again; nothing that was saved before is lost."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return (
+            f"{path} cannot be written: access is denied. Choose another folder, or close the "
+            "program that has the file open."
+        )
+    return f"{path} cannot be written ({error.strerror or error}). Choose another folder."
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8 with the line ends of the text, atomically."""
+    with replace_atomically(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of a file that a person wrote, and the name of the encoding it turned out to be.
+
+    UTF-8 with or without byte-order mark, UTF-16 with one, else the system's code page
+    (cp1252 when that is UTF-8 itself; bytes that it does not know become "�").
+    """
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace"), "utf-16"
+    try:
+        return data.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        system = locale.getpreferredencoding(False)
+        encoding = "cp1252" if system.lower().replace("-", "") in ("utf8", "ascii") else system
+        return data.decode(encoding, errors="replace"), encoding
+
+
+def sha256_of_file(path: Path) -> str:
+    """The SHA-256 of all bytes of the file, in hexadecimal, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def check_output_name(name: str, setting: str = "output_name") -> None:
+    """Refuse a file name that some system cannot hold. Raises SettingError."""
+    wrong = sorted({letter for letter in name if letter in FORBIDDEN_IN_NAMES or ord(letter) < 32})
+    if wrong:
+        shown = " ".join(wrong)
+        raise SettingError(setting, f'The name "{name}" holds {shown}, which a file name cannot '
+                           "hold. Use letters, digits, spaces, - and _.")  # fmt: skip
+    if not name.strip() or name != name.strip() or name.endswith("."):
+        raise SettingError(setting, f'The name "{name}" is empty, or begins or ends with a space '
+                           "or a dot. Give it another name.")  # fmt: skip
+    if name.split(".")[0].upper() in RESERVED_NAMES:
+        raise SettingError(setting, f'"{name}" is a name that Windows keeps for itself. '
+                           "Give it another name.")  # fmt: skip
+    if len(name.encode("utf-8")) > 200:
+        raise SettingError(setting, f"The name is too long ({len(name)} letters). Shorten it.")
+
+
+def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
+    """Make the folder if it is missing and see that a file can be written there.
+
+    Raises SettingError when it is a file, or cannot be made or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingError(setting, f"{folder} is a file, not a folder. Choose a folder.")
+    probe = folder / f".easy_lora_{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(setting, f"The folder {folder} cannot be written to "
+                           f"({error.strerror or error}). Choose another one.") from error  # fmt: skip

@@ -1,0 +1,1 @@
+"""Folders, captions, buckets, pictures and the latent cache."""

@@ -1,0 +1,1 @@
+"""The LoRA layer, the network, its key names and its file."""

@@ -1,0 +1,1 @@
+"""Recognise and load base models: bundled configurations, tokenizer, text encoding."""

@@ -1,0 +1,1 @@
+"""The settings of each command, declared once. Standard library only."""

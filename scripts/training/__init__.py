@@ -1,0 +1,1 @@
+"""One step, the loop, noise and loss, optimisers, schedules, previews, checkpoints."""
