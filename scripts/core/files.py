@@ -129,5 +129,7 @@ def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise SettingError(setting, f"The folder {folder} cannot be written to "
-                           f"({error.strerror or error}). Choose another one.") from error  # fmt: skip
+        reason = error.strerror or error
+        raise SettingError(
+            setting, f"The folder {folder} cannot be written to ({reason}). Choose another one."
+        ) from error
