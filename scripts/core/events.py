@@ -126,21 +126,45 @@ def event_from_dict(content: dict) -> Event:
 
 
 class Control:
-    """How the outside asks running work to stop; safe to call from signals and threads."""
+    """How the outside asks running work for something; safe to call from signals and threads.
+
+    Requests: "stop" (finish the step, save, end), "stop_after_epoch", "save" and "preview" (now).
+    """
+
+    REQUESTS = ("stop", "stop_after_epoch", "save", "preview")
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._asked: set[str] = set()
+        self._lock = threading.Lock()
+
+    def ask(self, request: str) -> None:
+        """Ask for one of REQUESTS; work takes it up at the next safe point.
+
+        Raises ValueError for any other request.
+        """
+        if request not in self.REQUESTS:
+            raise ValueError(f"no such request: {request}")
+        with self._lock:
+            self._asked.add(request)
 
     def stop(self) -> None:
         """Ask the work to stop at the next safe point."""
-        self._stop.set()
+        self.ask("stop")
 
     @property
     def stop_asked(self) -> bool:
         """Whether someone asked to stop."""
-        return self._stop.is_set()
+        return "stop" in self._asked
+
+    def take(self, request: str) -> bool:
+        """Whether `request` was asked for; asking is forgotten by this ("stop" is not)."""
+        with self._lock:
+            asked = request in self._asked
+            if request != "stop":
+                self._asked.discard(request)
+        return asked
 
     def check(self) -> None:
         """Raise Cancelled when someone asked to stop; for work that has nothing to save."""
-        if self._stop.is_set():
-            raise Cancelled("Stopped. Nothing was changed.")
+        if self.stop_asked:
+            raise Cancelled("Stopped before anything was made.")

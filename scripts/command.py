@@ -1,0 +1,115 @@
+"""The frame around every command: report, log, requests to stop, errors and exit codes.
+
+Exit codes: 0 done, 1 the user can mend it, 2 stopped by the user, 70 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scripts.console import Console, silent
+from scripts.core.channel import event_lines, listen
+from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
+from scripts.core.events import Control, Note, Problem, Report
+from scripts.core.files import LOG_FOLDER
+
+DONE, MENDABLE, STOPPED, BUG = 0, 1, 2, 70
+Work = Callable[[Report, Control], None]
+
+log = logging.getLogger(__name__)
+
+
+def run_command(name: str, work: Work, events: bool = False) -> int:
+    """Run `work(report, control)` and return the exit code.
+
+    Args:
+        name: the name of the command, which the log file bears.
+        work: raises SuiteError, Cancelled, or anything else for a bug.
+        events: write JSON lines to stdout and read requests from stdin, for a window.
+    """
+    main_process = int(os.environ.get("RANK", "0")) == 0
+    log_path = _open_log(name)
+    control = Control()
+    with _stop_by_signal(control), _reporter(events, main_process) as report:
+        if events and main_process:
+            listen(control, sys.stdin)
+        try:
+            work(report, control)
+        except Cancelled as stopped:
+            report(Note(str(stopped)))
+            return STOPPED
+        except SettingErrors as errors:
+            for error in errors.errors:
+                report(Problem(str(error), error.setting))
+            return MENDABLE
+        except SuiteError as error:
+            log.info("ended by the user's error", exc_info=True)
+            report(Problem(str(error), error.setting if isinstance(error, SettingError) else None))
+            return MENDABLE
+        except Exception:
+            log.exception("unexpected error")
+            report(Problem("Something went wrong that should not have. This is an error of Easy "
+                           f"LoRA; please send the log file {log_path}."))  # fmt: skip
+            return BUG
+    return DONE
+
+
+@contextmanager
+def _reporter(events: bool, main_process: bool) -> Iterator[Report]:
+    if not main_process:
+        yield silent
+    elif events:
+        with event_lines() as report:
+            yield report
+    else:
+        console = Console()
+        try:
+            yield console
+        finally:
+            console.close()
+
+
+@contextmanager
+def _stop_by_signal(control: Control) -> Iterator[None]:
+    """Let the first Ctrl+C (or SIGTERM) ask for a stop; the second ends the process at once."""
+
+    def ask(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        control.stop()
+
+    names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_log(name: str) -> Path:
+    """Send the log of this process to a new file in the log folder; the folder may be missing."""
+    rank = os.environ.get("RANK", "0")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = LOG_FOLDER / f"{name}-{stamp}-{os.getpid()}{'' if rank == '0' else '-p' + rank}.log"
+    handler: logging.Handler
+    try:
+        LOG_FOLDER.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError:  # a read-only folder must not stop the work: the log goes to stderr then
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    return path

@@ -1,0 +1,51 @@
+"""Events as JSON lines on a channel of their own, and requests from the other side.
+
+The real stdout is duplicated away first and stdout is pointed at stderr, so that a stray print
+from any library cannot break the protocol. Requests are lines on stdin ("stop", "save", ...);
+the end of stdin means that the window died, and counts as "stop".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from scripts.core.events import Control, Event, Report
+
+
+@contextmanager
+def event_lines() -> Iterator[Report]:
+    """Give a report callback that writes one JSON object a line to what was stdout."""
+    sys.stdout.flush()
+    wire = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def report(event: Event) -> None:
+        line = json.dumps(event.as_dict(), ensure_ascii=True)
+        with lock:
+            wire.write(line + "\n")
+            wire.flush()
+
+    with wire:
+        yield report
+
+
+def listen(control: Control, source: TextIO) -> threading.Thread:
+    """Pass every request line of `source` on to `control`, in a thread that ends with it."""
+
+    def read() -> None:
+        for line in source:
+            request = line.strip().lower()
+            if request in Control.REQUESTS:
+                control.ask(request)
+        control.stop()
+
+    thread = threading.Thread(target=read, name="requests", daemon=True)
+    thread.start()
+    return thread
