@@ -1,0 +1,68 @@
+"""The U-Net's conditioning from captions: encoded at each use, or once for the whole training.
+
+When the text encoders are not trained, every caption that the training will use is encoded before
+it begins, and the encoders leave the memory. Which captions those are is known in advance, shuffled
+ones too, because an epoch is a pure function of its number; only when they would fill too much
+memory do the encoders stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from scripts.core.events import Control, Report, Stage
+from scripts.models.conditioning import unet_conditioning
+from scripts.models.text import CaptionEncoder, TextOutput
+
+if TYPE_CHECKING:
+    from scripts.dataset.latents import BatchTensors
+
+LARGEST_TABLE = 2 << 30  # bytes of main memory for encoded captions
+CAPTIONS_AT_ONCE = 16
+
+
+class Captions:
+    """Gives the conditioning of a batch. `encoder` is None once all captions are in the table."""
+
+    def __init__(self, encoder: CaptionEncoder, device: torch.device) -> None:
+        self.encoder: CaptionEncoder | None = encoder
+        self._device = device
+        self._table: dict[str, TextOutput] = {}
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The text encoders that are still in memory."""
+        return list(self.encoder.text_encoders) if self.encoder else []
+
+    def encode_ahead(self, captions: Iterable[str], report: Report, control: Control) -> bool:
+        """Encode all `captions` and let the encoders go; False if the table would be too large."""
+        waiting = sorted(set(captions))
+        if not waiting:
+            return False
+        with torch.no_grad():
+            first = self.encoder.encode(waiting[:1])
+            if first.nbytes * len(waiting) > LARGEST_TABLE:
+                return False
+            for begin in range(0, len(waiting), CAPTIONS_AT_ONCE):
+                control.check()
+                some = waiting[begin : begin + CAPTIONS_AT_ONCE]
+                for caption, row in zip(some, self.encoder.encode(some).rows(), strict=True):
+                    self._table[caption] = row.to("cpu")
+                report(Stage("Encoding captions", begin + len(some), len(waiting)))
+        self.encoder = None
+        return True
+
+    def text(self, captions: list[str]) -> TextOutput:
+        """The encoded captions, on the device."""
+        if self.encoder is not None:
+            return self.encoder.encode(captions)
+        return TextOutput.stack([self._table[caption] for caption in captions]).to(self._device)
+
+    def conditioning(self, captions: list[str], batch: BatchTensors) -> dict[str, Any]:
+        """Keyword arguments for the U-Net for a batch with these captions."""
+        sizes = (batch.original_hw, batch.crop_top_left, batch.target_hw)
+        return unet_conditioning(self.text(captions), sizes)

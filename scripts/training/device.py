@@ -1,0 +1,76 @@
+"""Choose device and number formats, and say what was changed and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from scripts.core.errors import SettingError
+from scripts.settings.train import TrainSettings
+
+FP8 = torch.float8_e4m3fn
+FP8_CAPABILITY = (8, 9)  # Ada and newer compute with fp8
+
+
+@dataclass(frozen=True)
+class Formats:
+    """The number formats of a run: of the frozen base model, of the VAE and of the LoRA.
+
+    `mixed_precision` is what autocast uses: "no", "fp16" or "bf16". `fp8_base` tells that the
+    frozen U-Net's weights are kept in fp8 between uses.
+    """
+
+    mixed_precision: str
+    base: torch.dtype
+    lora: torch.dtype
+    fp8_base: bool
+    notes: tuple[str, ...]
+    vae: torch.dtype = torch.float32
+
+
+def choose_formats(settings: TrainSettings) -> Formats:
+    """The number formats for the settings on this machine.
+
+    Without a setting: bf16 where the graphics card has it, else fp16; on a CPU no mixed
+    precision. fp16 is never used on a CPU, where it is some 40 times slower than fp32.
+
+    Raises SettingError when bf16 or fp8 was asked for and the card cannot do it.
+    """
+    notes = []
+    cuda = torch.cuda.is_available()
+    precision = settings.mixed_precision
+    if precision is None:
+        if settings.full_bf16:
+            precision = "bf16"
+        else:
+            precision = "no" if not cuda else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if not cuda and precision == "fp16":
+        precision = "no"
+        notes.append("mixed_precision is no in place of fp16: a CPU is far too slow with fp16.")
+    if cuda and precision == "bf16" and not torch.cuda.is_bf16_supported():
+        raise SettingError("mixed_precision", "This graphics card cannot use bf16. Take fp16.")
+    fp8 = settings.fp8_base
+    if fp8 and not (cuda and torch.cuda.get_device_capability() >= FP8_CAPABILITY):
+        fp8 = False
+        notes.append("fp8_base is off: it needs a graphics card of the RTX 40 series or newer.")
+    base = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    lora = torch.bfloat16 if settings.full_bf16 else torch.float32
+    return Formats(precision, base, lora, fp8, tuple(notes))
+
+
+def make_accelerator(formats: Formats) -> Accelerator:
+    """accelerate's view of this process: device, precision, and the other processes if any.
+
+    Accumulation is the loop's own: a step is taken after the last batch of an epoch too.
+    """
+    return Accelerator(mixed_precision=formats.mixed_precision, cpu=not torch.cuda.is_available())
+
+
+def describe_device(device: torch.device) -> str:
+    """The device as a person knows it: "NVIDIA GeForce RTX 3060, 12 GB" or "CPU, 8 threads"."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GB"
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,210 @@
+"""What a training run will be, worked out before anything heavy is loaded (no torch).
+
+`make_plan` reads the header of the base model and the folders of pictures, fills in what was not
+set and can be known, and counts batches, epochs and steps. Training follows the plan, so what
+`python -m scripts.train --plan` prints is what happens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.core.declare import as_config
+from scripts.core.errors import SettingError, SettingErrors, SuiteError
+from scripts.dataset.dataset import Dataset
+from scripts.lora.blocks import plan_blocks
+from scripts.models.recognise import BaseModel, recognise
+from scripts.settings.train import TrainSettings
+from scripts.training.schedules import learning_rates, read_schedule
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is trained. A step is one change of the weights, over all processes together."""
+
+    batches_per_epoch: int
+    steps_per_epoch: int
+    epochs: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training run before it begins. `settings` has everything filled in that was guessed."""
+
+    settings: TrainSettings
+    base: BaseModel
+    dataset: Dataset
+    amount: Amount
+    guesses: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as one JSON-able object, for the wizard and for people."""
+        groups = base_rates(self.settings, self.base)
+        return {
+            "base_model": {
+                "path": str(self.base.path),
+                "family": self.base.family.name,
+                "title": self.base.title,
+                "v_prediction": bool(self.settings.v_parameterization),
+            },
+            **self.dataset.plan(),
+            **dataclasses.asdict(self.amount),
+            "learning_rates": learning_rates(self.settings, self.amount.steps, groups),
+            "settings": as_config(self.settings),
+            "guesses": list(self.guesses),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
+    """The plan for `settings` on so many processes.
+
+    Raises SettingErrors or SuiteError naming everything that keeps the run from starting.
+    """
+    _check_paths(settings)
+    try:
+        base = recognise(settings.pretrained_model_name_or_path)
+    except SettingError:
+        raise
+    except SuiteError as error:
+        raise SettingError("pretrained_model_name_or_path", str(error)) from error
+    settings, guesses = fill_in(settings, base)
+    schedule_notes = _check_schedule(settings)
+    dataset = Dataset.from_settings(settings)
+    if dataset.batches_per_epoch == 0:
+        raise SettingError("train_data_dir", "No picture can be used for training. Look at the "
+                           "names of the folders and at the pictures.")  # fmt: skip
+    amount = count_steps(settings, dataset.batches_per_epoch, processes)
+    return Plan(
+        settings,
+        base,
+        dataset,
+        amount,
+        guesses=(*guesses, *dataset.guesses),
+        warnings=(*_warnings(settings, base, amount), *dataset.warnings),
+        notes=(*base.notes, *schedule_notes, *dataset.notes),
+    )
+
+
+def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, list[str]]:
+    """Fill in what the base model tells, and say why.
+
+    Raises SettingError when a setting says something else than the file.
+    """
+    guesses: list[str] = []
+    known: dict[str, Any] = {}
+    is_v2 = base.family.name == "sd2"
+    if settings.v2 is not None and settings.v2 != is_v2:
+        raise SettingError("v2", f"v2 is {str(settings.v2).lower()}, but the base model is "
+                           f"{base.family.title}. Remove v2 or choose another model.")  # fmt: skip
+    known["v2"] = is_v2
+    if settings.v_parameterization is None:
+        known["v_parameterization"] = bool(base.v_prediction)
+        if base.v_prediction:
+            guesses.append("v_parameterization is on: the base model is a v-prediction model.")
+    elif base.v_prediction is not None and settings.v_parameterization != base.v_prediction:
+        kind = "a v-prediction model" if base.v_prediction else "not a v-prediction model"
+        raise SettingError("v_parameterization", f"The base model is {kind}, but "
+                           f"v_parameterization is {str(settings.v_parameterization).lower()}. "
+                           "Remove v_parameterization.")  # fmt: skip
+    if base.zero_terminal_snr and not settings.zero_terminal_snr:
+        known["zero_terminal_snr"] = True
+        guesses.append("zero_terminal_snr is on: the base model was made with it.")
+    if settings.resolution is None and settings.dataset_config is None:
+        side = base.resolution
+        known["resolution"] = (side, side)
+        guesses.append(f"The resolution is {side}: what {base.family.title} was made for.")
+    if settings.network_alpha is None and not settings.dim_from_weights:
+        known["network_alpha"] = settings.alpha
+        guesses.append(f"network_alpha is {settings.alpha:g}: half of network_dim.")
+    return dataclasses.replace(settings, **known), guesses
+
+
+def count_steps(settings: TrainSettings, batches: int, processes: int) -> Amount:
+    """Epochs and steps from the number of batches an epoch, as sd-scripts counts them.
+
+    A process takes every `processes`-th batch; `gradient_accumulation_steps` batches make a step,
+    and what is left at the end of an epoch makes one too. `max_train_epochs` goes before
+    `max_train_steps`.
+    """
+    per_process = math.ceil(batches / processes)
+    steps_per_epoch = math.ceil(per_process / settings.gradient_accumulation_steps)
+    if settings.max_train_epochs is not None:
+        epochs = settings.max_train_epochs
+        steps = epochs * steps_per_epoch
+    else:
+        steps = settings.max_train_steps
+        epochs = math.ceil(steps / steps_per_epoch)
+    return Amount(batches, steps_per_epoch, epochs, steps)
+
+
+def base_rates(settings: TrainSettings, base: BaseModel) -> dict[str, float]:
+    """The learning rate of each group of weights before the schedule, by the group's name.
+
+    The names are those that the network's parameter groups bear.
+    """
+    rates = {}
+    if settings.text_encoder_rate > 0:
+        rates["text_encoder"] = settings.text_encoder_rate
+    if settings.unet_rate > 0:
+        weights = plan_blocks(settings, base.family).lr_weights
+        if weights is None:
+            rates["unet"] = settings.unet_rate
+        else:
+            for index, weight in enumerate(weights):
+                if weight > settings.block_lr_zero_threshold:
+                    rates[f"unet_block_{index}"] = settings.unet_rate * weight
+    return rates
+
+
+def _check_schedule(settings: TrainSettings) -> list[str]:
+    """Read the schedule once for its errors, with any number of steps."""
+    _, notes = read_schedule(settings, total_steps=max(1, settings.max_train_steps))
+    return list(notes)
+
+
+def _check_paths(settings: TrainSettings) -> None:
+    """Report every input path that is not there, all at once."""
+    errors = []
+    needed = {"vae": "file or folder", "train_data_dir": "folder", "reg_data_dir": "folder",
+              "dataset_config": "file", "network_weights": "file", "resume": "folder",
+              "conditioning_data_dir": "folder"}  # fmt: skip
+    for name, kind in needed.items():
+        path: Path | None = getattr(settings, name)
+        if path is None:
+            continue
+        if not path.exists():
+            errors.append(SettingError(name, f"There is no {kind} {path}. Choose it again."))
+        elif kind == "folder" and not path.is_dir():
+            errors.append(SettingError(name, f"{path} is a file, not a folder. Choose a folder."))
+        elif kind == "file" and not path.is_file():
+            errors.append(SettingError(name, f"{path} is a folder, not a file. Choose a file."))
+    prompts = settings.sample_prompts
+    if isinstance(prompts, Path) and not prompts.is_file():
+        errors.append(SettingError("sample_prompts", f"There is no file {prompts}. "
+                                   "Choose it again."))  # fmt: skip
+    if errors:
+        raise SettingErrors(errors)
+
+
+def _warnings(settings: TrainSettings, base: BaseModel, amount: Amount) -> list[str]:
+    warnings = []
+    if settings.clip_skip and settings.clip_skip > 1 and base.family.name == "sdxl":
+        warnings.append("clip_skip is not used with SDXL, which always takes the layer before "
+                        "the last.")  # fmt: skip
+    if settings.network_dim < settings.alpha:
+        warnings.append(f"network_alpha {settings.alpha:g} is above network_dim "
+                        f"{settings.network_dim}: the training may burn. Half of dim is "
+                        "usual.")  # fmt: skip
+    if amount.steps < amount.steps_per_epoch:
+        warnings.append(f"The training ends after {amount.steps} of the {amount.steps_per_epoch} "
+                        "steps of one epoch: some pictures are never seen.")  # fmt: skip
+    return warnings

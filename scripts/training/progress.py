@@ -1,0 +1,88 @@
+"""Count steps, average the loss and estimate the time left, without a host sync at every step.
+
+The losses stay on the device until someone looks: reading one waits for the device, so it is
+done about once a second.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+
+from scripts.core.errors import SuiteError
+from scripts.core.events import Report, Step
+
+SECONDS_BETWEEN_REPORTS = 1.0
+SMOOTHING = 0.98  # of the loss that is reported: its weight on the past at each step
+
+
+class Progress:
+    """Collects the loss of every step and reports about once a second.
+
+    `losses` holds the mean loss of the steps since the last `flush`; the first step's time (which
+    holds warming up) does not count for the estimate.
+    """
+
+    def __init__(self, total: int, done: int, report: Report, device: torch.device) -> None:
+        self._total = total
+        self._report = report
+        self._device = device
+        self._waiting: list[torch.Tensor] = []
+        self._smooth: float | None = None
+        self._last_report = -math.inf
+        self._first = done + 1
+        self._timed_from: float | None = None
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Remember the loss of one step (0-d, on the device, without its graph)."""
+        self._waiting.append(loss)
+
+    def due(self, step: int) -> bool:
+        """Whether it is time to look at the losses and report."""
+        if step <= self._first or step == self._total:
+            return True
+        return time.monotonic() - self._last_report >= SECONDS_BETWEEN_REPORTS
+
+    def flush(self, step: int, epoch: int, rates: dict[str, float]) -> list[float]:
+        """Report step `step` and give the losses since the last time, oldest first.
+
+        Raises SuiteError when a loss is not a number: nothing after it would be worth keeping.
+        """
+        losses = torch.stack(self._waiting).tolist() if self._waiting else []
+        self._waiting.clear()
+        for loss in losses:
+            if not math.isfinite(loss):
+                raise SuiteError(
+                    f"The loss became {loss} near step {step}: the training is broken from there "
+                    "on and was stopped. Use a lower learning rate, or mixed_precision bf16 or no; "
+                    "what was saved before is still good."
+                )
+            self._smooth = (
+                loss if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * loss
+            )
+        now = time.monotonic()
+        self._last_report = now
+        seconds = None
+        if self._timed_from is None:
+            self._timed_from = now
+        elif step > self._first:
+            seconds = (now - self._timed_from) / (step - self._first)
+        self._report(
+            Step(
+                done=step,
+                total=self._total,
+                epoch=epoch,
+                loss=self._smooth if self._smooth is not None else math.nan,
+                learning_rates=rates,
+                seconds_per_step=seconds,
+                seconds_left=None if seconds is None else seconds * (self._total - step),
+                memory_bytes=_peak_memory(self._device),
+            )
+        )
+        return losses
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None

@@ -1,0 +1,131 @@
+"""When a LoRA or a state is saved, what it is called, and which older ones go.
+
+The names are those of sd-scripts: NAME.safetensors at the end, NAME-000002.safetensors after
+epoch 2, NAME-step00000500.safetensors after step 500; states the same with -state.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.events import Report, Saved
+from scripts.settings.train import TrainSettings
+from scripts.training.checkpoints import Position
+
+
+def epoch_stem(name: str, epoch: int) -> str:
+    """The file name without its ending for a save after an epoch."""
+    return f"{name}-{epoch:06d}"
+
+
+def step_stem(name: str, step: int) -> str:
+    """The file name without its ending for a save after a step."""
+    return f"{name}-step{step:08d}"
+
+
+def free_output_name(settings: TrainSettings) -> str:
+    """The output name, with -2, -3, ... behind it when an earlier result bears it already.
+
+    A training that is resumed keeps its name unless it had been finished.
+    """
+    name, number = settings.output_name, 1
+    while _taken(settings, name):
+        number += 1
+        name = f"{settings.output_name}-{number}"
+    return name
+
+
+def _taken(settings: TrainSettings, name: str) -> bool:
+    folder = settings.output_dir
+    if folder is None or not folder.is_dir():
+        return False
+    if (folder / f"{name}.{settings.save_model_as}").exists():
+        return True
+    if settings.resume is not None:
+        return False
+    pattern = re.compile(
+        rf"{re.escape(name)}-(\d{{6}}|step\d{{8}})(-state|\.{settings.save_model_as})"
+        rf"|{re.escape(name)}-state"
+    )
+    return any(pattern.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+@dataclass
+class Saver:
+    """Saves LoRAs and states at the right moments and removes this run's outdated ones.
+
+    `write_lora(path, position)` and `write_state(folder, position)` do the writing.
+    """
+
+    settings: TrainSettings
+    epochs: int
+    report: Report
+    write_lora: Callable[[Path, Position], None]
+    write_state: Callable[[Path, Position], None]
+
+    def __post_init__(self) -> None:
+        self._by_epoch: list[tuple[int, list[Path]]] = []
+        self._by_step: list[tuple[int, list[Path]]] = []
+
+    @property
+    def every_n_epochs(self) -> int | None:
+        """Save after every so many epochs; None for never. A ratio of n means n saves in all."""
+        ratio = self.settings.save_n_epoch_ratio
+        return max(1, self.epochs // ratio) if ratio else self.settings.save_every_n_epochs
+
+    def after_step(self, position: Position, steps: int) -> None:
+        """Save if this step is one to save at; the last step is saved as the result itself."""
+        every = self.settings.save_every_n_steps
+        if not every or position.step % every or position.step == steps:
+            return
+        made = self._save(step_stem(self.settings.output_name, position.step), position)
+        self._by_step.append((position.step, made))
+        if self.settings.save_last_n_steps is not None:
+            self._remove(self._by_step, position.step - self.settings.save_last_n_steps)
+
+    def after_epoch(self, position: Position) -> None:
+        """Save if this epoch is one to save at; the last epoch is saved as the result itself."""
+        every = self.every_n_epochs
+        if not every or position.epoch % every or position.epoch >= self.epochs:
+            return
+        made = self._save(epoch_stem(self.settings.output_name, position.epoch), position)
+        self._by_epoch.append((position.epoch, made))
+        if self.settings.save_last_n_epochs is not None:
+            self._remove(self._by_epoch, position.epoch - self.settings.save_last_n_epochs * every)
+
+    def now(self, position: Position) -> tuple[Path, Path]:
+        """Save LoRA and state at once, because someone asked; where they are."""
+        made = self._save(
+            step_stem(self.settings.output_name, position.step), position, with_state=True
+        )
+        return made[0], made[1]
+
+    def result(self, position: Position) -> Path:
+        """Save the finished LoRA, and the state if states are saved."""
+        return self._save(self.settings.output_name, position)[0]
+
+    def _save(self, stem: str, position: Position, with_state: bool = False) -> list[Path]:
+        folder = self.settings.output_dir
+        lora = folder / f"{stem}.{self.settings.save_model_as}"
+        self.write_lora(lora, position)
+        self.report(Saved(str(lora)))
+        if not (self.settings.save_state or with_state):
+            return [lora]
+        state = folder / f"{stem}-state"
+        self.write_state(state, position)
+        self.report(Saved(str(state), what="state"))
+        return [lora, state]
+
+    @staticmethod
+    def _remove(saves: list[tuple[int, list[Path]]], last_outdated: int) -> None:
+        """Remove what this run saved up to and with `last_outdated`, as the settings ask for."""
+        while saves and saves[0][0] <= last_outdated:
+            for path in saves.pop(0)[1]:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""Events on the wire, requests, and the frame of commands with its exit codes."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from scripts.core.errors import Cancelled
+from scripts.core.events import EVENT_KINDS, Control, Note, Stage, Step, event_from_dict
+from scripts.core.files import PROJECT_FOLDER
+
+
+def test_every_event_survives_the_wire():
+    step = Step(done=3, total=9, epoch=1, loss=0.5, learning_rates={"unet": 1e-4})
+    for event in (step, Stage("Loading"), Stage("Encoding", 1, 2), Note("猫 ♂")):
+        assert event_from_dict(json.loads(json.dumps(event.as_dict()))) == event
+    assert set(EVENT_KINDS) == {"start", "stage", "step", "preview", "saved", "note", "problem",
+                                "done"}  # fmt: skip
+
+
+def test_requests_are_taken_once_and_stop_stays():
+    control = Control()
+    control.ask("save")
+    assert control.take("save") and not control.take("save")
+    control.stop()
+    assert control.stop_asked and control.take("stop") and control.stop_asked
+    with pytest.raises(Cancelled):
+        control.check()
+    with pytest.raises(ValueError):
+        control.ask("dance")
+
+
+def run_work(body, stdin="", events=True):
+    """Run a command whose work is `body` in a process; its exit code, stdout and stderr."""
+    program = textwrap.dedent("""
+        import sys, time
+        from scripts.command import run_command
+        from scripts.core.errors import *
+        from scripts.core.events import *
+        def work(report, control):
+        {body}
+        sys.exit(run_command("test", work, events={events}))
+    """).replace("{body}", textwrap.indent(textwrap.dedent(body), "    "))
+    program = program.replace("{events}", str(events))
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=stdin, capture_output=True, text=True,
+        cwd=PROJECT_FOLDER, timeout=60, encoding="utf-8",
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_stray_print_cannot_break_the_protocol():
+    code, out, err = run_work("""
+        import os
+        print("stray")
+        os.system("echo from a child")
+        report(Note("♂"))
+        print("stray again")
+    """)
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == [{"event": "note", "text": "♂"}]
+    assert "stray" in err and "from a child" in err
+
+
+def test_a_request_and_the_end_of_stdin_arrive():
+    wait = """
+        for _ in range(1000):
+            if control.take("save"): report(Note("saving"))
+            control.check()
+            time.sleep(0.01)
+    """
+    code, out, _ = run_work(wait, stdin="save\n")
+    assert code == 2  # the end of stdin means that the window died
+    assert [json.loads(line)["text"] for line in out.splitlines()][0] == "saving"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "event"),
+    [
+        ("pass", 0, None),
+        ("raise SuiteError('Too large.')", 1, {"event": "problem", "message": "Too large."}),
+        ("raise SettingError('seed', 'Bad.')", 1,
+         {"event": "problem", "message": "Bad.", "setting": "seed"}),
+        ("raise Cancelled('Stopped.')", 2, {"event": "note", "text": "Stopped."}),
+    ],
+)  # fmt: skip
+def test_exit_codes(body, code, event):
+    got, out, err = run_work(body, stdin="")
+    assert got == code
+    assert [json.loads(line) for line in out.splitlines()] == ([event] if event else [])
+    assert "Traceback" not in err
+
+
+def test_a_bug_goes_to_the_log_and_not_to_the_user():
+    code, out, err = run_work("1 / 0")
+    assert code == 70
+    message = json.loads(out)["message"]
+    assert "Traceback" not in out + err
+    log = message.split("log file ")[1].rstrip(".")
+    with open(log, encoding="utf-8") as file:
+        assert "ZeroDivisionError" in file.read()
+
+
+def test_plain_text_for_a_terminal():
+    code, out, err = run_work("report(Note('Hello.')); raise SuiteError('No.')", events=False)
+    assert (code, out, err) == (1, "Hello.\n", "No.\n")

@@ -1,0 +1,93 @@
+"""Writing without loss, reading text of any encoding, names and folders."""
+
+import errno
+import os
+
+import pytest
+
+from scripts.core.errors import SettingError, SuiteError
+from scripts.core.files import (
+    check_output_folder,
+    check_output_name,
+    read_text,
+    replace_atomically,
+    sha256_of_file,
+)
+
+
+def test_the_new_file_takes_the_place_of_the_old(tmp_path):
+    place = tmp_path / "a.txt"
+    place.write_text("old")
+    with replace_atomically(place) as temporary:
+        temporary.write_text("new")
+        assert place.read_text() == "old"
+    assert place.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    place = tmp_path / "a.txt"
+    place.write_text("old")
+    with pytest.raises(ValueError), replace_atomically(place) as temporary:
+        temporary.write_text("half")
+        raise ValueError
+    assert place.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with pytest.raises(SuiteError, match="disk is full"), replace_atomically(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_real_full_device(tmp_path):
+    with (
+        pytest.raises(SuiteError, match="disk is full"),
+        replace_atomically(tmp_path / "a") as temporary,
+    ):
+        temporary.symlink_to("/dev/full")
+        with temporary.open("wb") as file:
+            file.write(b"x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("grüße".encode(), "grüße"),
+        (b"\xef\xbb\xbf" + "猫".encode(), "猫"),
+        ("猫, grün".encode("utf-16"), "猫, grün"),
+        ("größe".encode("cp1252"), "größe"),
+        (b"", ""),
+    ],
+)
+def test_text_is_read_whatever_its_encoding(tmp_path, data, text):
+    path = tmp_path / "caption.txt"
+    path.write_bytes(data)
+    assert read_text(path)[0] == text
+
+
+def test_names_that_some_system_refuses():
+    for name in ("a:b", "a/b", "a\\b", "what?", "", " a", "a.", "CON", "com1.x", "x" * 300, "a\n"):
+        with pytest.raises(SettingError):
+            check_output_name(name)
+    for name in ("Mein Bär (2)", "猫", "a & b", "v1.5"):
+        check_output_name(name)
+
+
+def test_the_output_folder_is_made_or_refused(tmp_path):
+    check_output_folder(tmp_path / "new" / "deeper")
+    assert (tmp_path / "new" / "deeper").is_dir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SettingError, match="is a file"):
+        check_output_folder(tmp_path / "file")
+    with pytest.raises(SettingError, match="cannot be written"):
+        check_output_folder(tmp_path / "file" / "below")
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    assert sha256_of_file(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
