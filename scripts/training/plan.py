@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from typing import Any
 from scripts.core.declare import as_config
 from scripts.core.errors import SettingError, SettingErrors, SuiteError
 from scripts.dataset.dataset import Dataset
-from scripts.lora.blocks import plan_blocks
+from scripts.lora.blocks import block_sizes, rate_groups
 from scripts.models.recognise import BaseModel, recognise
 from scripts.settings.train import TrainSettings
+from scripts.training.optimizer_choice import validate_optimizer
+from scripts.training.prompts import read_prompts
+from scripts.training.samplers import sampler_named
+from scripts.training.saving import free_output_name
 from scripts.training.schedules import learning_rates, read_schedule
 
 
@@ -46,7 +51,8 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as one JSON-able object, for the wizard and for people."""
-        groups = base_rates(self.settings, self.base)
+        groups = {group.name: group.rate
+                  for group in rate_groups(self.settings, self.base.family.name)}
         return {
             "base_model": {
                 "path": str(self.base.path),
@@ -77,7 +83,7 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
     except SuiteError as error:
         raise SettingError("pretrained_model_name_or_path", str(error)) from error
     settings, guesses = fill_in(settings, base)
-    schedule_notes = _check_schedule(settings)
+    notes = _check_parts(settings, base)
     dataset = Dataset.from_settings(settings)
     if dataset.batches_per_epoch == 0:
         raise SettingError("train_data_dir", "No picture can be used for training. Look at the "
@@ -90,7 +96,7 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
         amount,
         guesses=(*guesses, *dataset.guesses),
         warnings=(*_warnings(settings, base, amount), *dataset.warnings),
-        notes=(*base.notes, *schedule_notes, *dataset.notes),
+        notes=(*base.notes, *notes, *dataset.notes),
     )
 
 
@@ -122,6 +128,11 @@ def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, li
         side = base.resolution
         known["resolution"] = (side, side)
         guesses.append(f"The resolution is {side}: what {base.family.title} was made for.")
+    name = free_output_name(settings)
+    if name != settings.output_name:
+        known["output_name"] = name
+        guesses.append(f"The LoRA is saved as {name}: there is already a {settings.output_name} "
+                       "in the output folder.")  # fmt: skip
     if settings.network_alpha is None and not settings.dim_from_weights:
         known["network_alpha"] = settings.alpha
         guesses.append(f"network_alpha is {settings.alpha:g}: half of network_dim.")
@@ -146,29 +157,39 @@ def count_steps(settings: TrainSettings, batches: int, processes: int) -> Amount
     return Amount(batches, steps_per_epoch, epochs, steps)
 
 
-def base_rates(settings: TrainSettings, base: BaseModel) -> dict[str, float]:
-    """The learning rate of each group of weights before the schedule, by the group's name.
+def _check_parts(settings: TrainSettings, base: BaseModel) -> list[str]:
+    """Look at block weights, schedule, optimiser and prompts for their errors; their notes.
 
-    The names are those that the network's parameter groups bear.
+    Raises SettingErrors with the errors of all of them.
     """
-    rates = {}
-    if settings.text_encoder_rate > 0:
-        rates["text_encoder"] = settings.text_encoder_rate
-    if settings.unet_rate > 0:
-        weights = plan_blocks(settings, base.family).lr_weights
-        if weights is None:
-            rates["unet"] = settings.unet_rate
-        else:
-            for index, weight in enumerate(weights):
-                if weight > settings.block_lr_zero_threshold:
-                    rates[f"unet_block_{index}"] = settings.unet_rate * weight
-    return rates
+    checks: list[Callable[[], Any]] = [
+        lambda: block_sizes(settings, base.family.name),
+        lambda: rate_groups(settings, base.family.name),
+        lambda: read_schedule(settings, settings.max_train_steps)[1],
+        lambda: validate_optimizer(settings),
+        lambda: sampler_named(settings.sample_sampler),
+        lambda: _check_prompts(settings),
+    ]
+    errors, notes = [], []
+    for check in checks:
+        try:
+            found = check()
+        except SettingError as error:
+            errors.append(error)
+            continue
+        except SettingErrors as several:
+            errors += several.errors
+            continue
+        if isinstance(found, list) and all(isinstance(note, str) for note in found):
+            notes += found
+    if errors:
+        raise SettingErrors(list({error.setting: error for error in errors}.values()))
+    return notes
 
 
-def _check_schedule(settings: TrainSettings) -> list[str]:
-    """Read the schedule once for its errors, with any number of steps."""
-    _, notes = read_schedule(settings, total_steps=max(1, settings.max_train_steps))
-    return list(notes)
+def _check_prompts(settings: TrainSettings) -> None:
+    if settings.sample_prompts is not None:
+        read_prompts(settings.sample_prompts, settings.resolution or (512, 512), settings.seed)
 
 
 def _check_paths(settings: TrainSettings) -> None:
