@@ -1,0 +1,1 @@
+"""What the user starts: the verbs, the private environment and, later, the windows."""

@@ -1,0 +1,1 @@
+"""Makes and repairs the private environment: package choice, pip, checks, stamp."""

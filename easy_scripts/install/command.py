@@ -1,0 +1,116 @@
+"""python -m easy_scripts setup: make the private environment, or put it in order.
+
+Shows one line per step in the console; the rest goes to a log in `logs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from easy_scripts.install.kinds import KINDS
+from easy_scripts.install.make_environment import (
+    AUTO,
+    Wishes,
+    check_environment,
+    make_environment,
+)
+from easy_scripts.launcher.project import Project
+from scripts.core.errors import SuiteError
+from scripts.core.events import Done, Event, Note, Stage
+
+DONE, MENDABLE, STOPPED = 0, 1, 2
+
+
+class Console:
+    """Prints the events of set-up: one line per step, a moving count where there is a terminal."""
+
+    def __init__(self, stream=None) -> None:
+        self._stream = stream or sys.stdout
+        self._moving = self._stream.isatty()
+        self._open_line = 0
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        if isinstance(event, Stage) and event.total:
+            self._count(f"      {event.name}: {event.done} of {event.total}")
+        elif isinstance(event, Stage):
+            self._line(f"  ... {event.name}")
+        elif isinstance(event, Note):
+            self._line(f"  {event.text}")
+        elif isinstance(event, Done):
+            seconds = round(event.seconds or 0)
+            self._line(f"  Set-up is complete ({seconds // 60} min {seconds % 60} s).")
+
+    def _count(self, text: str) -> None:
+        if self._moving:
+            self._stream.write("\r" + text.ljust(self._open_line))
+            self._stream.flush()
+            self._open_line = len(text)
+
+    def _line(self, text: str) -> None:
+        end = "\n" if self._open_line else ""
+        self._open_line = 0
+        self._stream.write(f"{end}{text}\n")
+        self._stream.flush()
+
+
+def ensure_environment(project: Project, wishes: Wishes) -> int:
+    """Make the environment, telling it in the console; the exit code."""
+    previous = signal.signal(signal.SIGTERM, _stop)
+    try:
+        make_environment(project, wishes, Console())
+    except SuiteError as error:
+        sys.stderr.write(f"{error}\n")
+        return MENDABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("Set-up was stopped. Start it again: it goes on where it stopped.\n")
+        return STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return DONE
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The arguments of `setup`."""
+    parser = argparse.ArgumentParser(
+        prog="easy_scripts setup",
+        description="Make Easy LoRA's private environment (the folder .venv), or put it in order. "
+        "Everything stays inside the project folder.",
+    )
+    kinds = "; ".join(f"{kind.name}: {kind.title}" for kind in KINDS.values())
+    parser.add_argument(
+        "--kind",
+        choices=[AUTO, *KINDS],
+        help=f"the build of PyTorch. auto looks at the machine; {kinds}. "
+        "Without it: what was asked for last time, at first auto.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only look whether everything is in order"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `setup` with its arguments; the exit code."""
+    options = make_parser().parse_args(arguments)
+    project = Project()
+    wishes = Wishes(kind=options.kind)
+    if not options.check:
+        print(f"Setting up Easy LoRA in {project.root}", flush=True)
+        return ensure_environment(project, wishes)
+    try:
+        shortcoming = check_environment(project, wishes, Console())
+    except SuiteError as error:
+        shortcoming = str(error)
+    if shortcoming:
+        sys.stderr.write(f"{shortcoming} Run: python -m easy_scripts setup\n")
+        return MENDABLE
+    print("Everything is in order.")
+    return DONE

@@ -1,0 +1,166 @@
+"""Make the private environment, or put it in order.
+
+One way through for all cases: look what is there, install what is missing, wrong or damaged, look
+again, try the imports in a fresh process, and only then write the stamp. So set-up can be killed
+at any point and goes on where it stopped, and a second run with nothing to do needs no network.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from easy_scripts.install import nvidia
+from easy_scripts.install.install_packages import PackageInstaller
+from easy_scripts.install.kinds import KINDS, Choice, Kind, choose_kind
+from easy_scripts.install.lockfiles import lock_hash
+from easy_scripts.install.package_source import index_reachable
+from easy_scripts.install.packages import Findings, inspect, wanted_versions
+from easy_scripts.install.pip_steps import Workshop
+from easy_scripts.install.setup_lock import setup_lock
+from easy_scripts.install.skeleton import make_skeleton
+from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
+from easy_scripts.launcher.project import Project, write_json
+from scripts.core.errors import SuiteError
+from scripts.core.events import Done, Note, Report, Stage
+
+IMPORTS = (
+    "torch",
+    "numpy",
+    "PIL.Image",
+    "safetensors.torch",
+    "tokenizers",
+    "huggingface_hub",
+    "accelerate",
+    "transformers",
+    "diffusers",
+    "pytorch_optimizer",
+)
+SPARE_GB = 0.5  # what has to stay free beside the packages
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What an environment is wanted for, and how the world is asked (tests ask another world).
+
+    kind: the name of a kind, "auto", or None for what was asked for last time;
+    extra: a lock file needed on top, such as "test"; imports: modules that must be importable.
+    """
+
+    kind: str | None = None
+    extra: str | None = None
+    imports: Sequence[str] = IMPORTS
+    reachable: Callable[[str], bool] = index_reachable
+    detect: Callable[[], nvidia.Nvidia] = nvidia.detect
+
+
+def make_environment(project: Project, wishes: Wishes, report: Report) -> None:
+    """Make or mend the environment of `project` until it is whole.
+
+    Raises SuiteError (one sentence with a remedy) when that cannot be done now; what was done
+    stays and is used next time.
+    """
+    started = time.monotonic()
+    with _workshop(project) as workshop:
+        _make(workshop, wishes, report)
+    report(Done(str(project.environment), time.monotonic() - started))
+
+
+def check_environment(project: Project, wishes: Wishes, report: Report) -> str | None:
+    """Look at everything and change nothing: one sentence about what is wrong, None if nothing is.
+
+    Raises SuiteError when it cannot be told.
+    """
+    judgement = judge(project, wishes.extra)
+    if not judgement.whole:
+        return judgement.sentence
+    stamp = judgement.stamp
+    with _workshop(project) as workshop:
+        report(Stage("Checking that everything works"))
+        locks = ["pip", stamp["kind"], *stamp["extras"]]
+        wanted = wanted_versions(project.locks, locks, stamp["python"])
+        return inspect(workshop, wanted, wishes.imports).shortcoming
+
+
+@contextmanager
+def _workshop(project: Project) -> Iterator[Workshop]:
+    with setup_lock(project.logs) as lock:
+        path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        shutil.rmtree(project.workspace, ignore_errors=True)
+        with path.open("a", encoding="utf-8", errors="replace") as log:
+            yield Workshop(project, log, path, lock)
+        shutil.rmtree(project.workspace, ignore_errors=True)
+
+
+def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
+    project = workshop.project
+    asked, choice = decide_kind(project, wishes)
+    kind = KINDS[choice.kind]
+    extras = _extras(project, wishes)
+    workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
+    check_disk(project, kind)
+    report(Note(f"{choice.reason} PyTorch for {kind.title} is used."))
+    project.stamp.unlink(missing_ok=True)
+    report(Stage("Preparing the private environment"))
+    note = make_skeleton(workshop, {"asked": asked, "kind": kind.name, "extras": extras})
+    if note:
+        report(Note(note))
+    python = read_pyvenv_cfg(project.environment)["version"]
+    locks = ["pip", kind.name, *extras]
+    wanted = wanted_versions(project.locks, locks, python)
+    installer = PackageInstaller(workshop, kind, locks, wanted, report, wishes.reachable)
+    findings = installer.install(wishes.imports)
+    write_stamp(project, asked, kind, extras, findings)
+
+
+def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
+    """What was asked for ("auto" or a kind) and the kind that follows, with its reason."""
+    asked = wishes.kind or read_json(project.plan).get("asked", AUTO)
+    if asked in KINDS:
+        return asked, Choice(asked, f'The kind "{asked}" was asked for.')
+    found = wishes.detect()
+    python = (sys.version_info[0], sys.version_info[1])
+    return AUTO, choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
+
+
+def _extras(project: Project, wishes: Wishes) -> list[str]:
+    """The extra locks: those of before, and the one wanted now."""
+    before = read_json(project.plan).get("extras", [])
+    names = {*before, *([wishes.extra] if wishes.extra else [])}
+    return sorted(name for name in names if lock_hash(project.locks, name))
+
+
+def check_disk(project: Project, kind: Kind) -> None:
+    """Raise SuiteError when the drive cannot hold the environment."""
+    free = shutil.disk_usage(project.root).free / 1e9
+    begun = any(project.environment.glob("[Ll]ib/**/torch/version.py"))
+    needed = SPARE_GB + (0 if begun else kind.disk_gb)
+    if free < needed:
+        raise SuiteError(
+            f"There is too little room on the drive of {project.root}: set-up needs about "
+            f"{needed:.1f} GB and {free:.1f} GB are free. Make room and start again."
+        )
+
+
+def write_stamp(
+    project: Project, asked: str, kind: Kind, extras: Sequence[str], findings: Findings
+) -> None:
+    """Write down that the environment is whole, and what it is made of: the last act."""
+    settings = read_pyvenv_cfg(project.environment)
+    content = {
+        "asked": asked,
+        "kind": kind.name,
+        "lock": lock_hash(project.locks, kind.name),
+        "extras": {name: lock_hash(project.locks, name) for name in extras},
+        "python": settings["version"],
+        "base": settings["home"],
+        "folder": str(project.root),
+        "machine": this_machine(),
+        "torch": findings.torch,
+    }
+    write_json(project.stamp, content)

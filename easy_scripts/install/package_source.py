@@ -1,0 +1,47 @@
+"""Can PyTorch's own package index be reached from here, quickly?"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import threading
+import urllib.request
+
+SECONDS = 3.0
+
+
+def index_reachable(address: str, seconds: float = SECONDS, proxy: str | None = None) -> bool:
+    """Whether `address` answers within `seconds`, name look-up and redirects included.
+
+    proxy: the proxy from pip's settings, for machines where only pip knows it.
+    """
+    answers: list[bool] = []
+    asker = threading.Thread(
+        target=lambda: answers.append(_answers(address, seconds, proxy)), daemon=True
+    )
+    asker.start()
+    asker.join(seconds)
+    return bool(answers) and answers[0]
+
+
+def _answers(address: str, seconds: float, proxy: str | None) -> bool:
+    try:
+        handlers: list[urllib.request.BaseHandler] = [
+            urllib.request.HTTPSHandler(context=_certificates())
+        ]
+        if proxy:
+            handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+        opener = urllib.request.build_opener(*handlers)
+        with opener.open(address, timeout=seconds) as answer:
+            return answer.status == 200
+    except (OSError, ValueError, http.client.HTTPException):  # URLError is an OSError
+        return False
+
+
+def _certificates() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    own = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if own and os.path.isfile(own):
+        context.load_verify_locations(own)
+    return context

@@ -1,0 +1,122 @@
+"""Running programs of the private environment: everything they print goes to the log.
+
+pip's progress comes out as events; its failures as one sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from easy_scripts.install.failures import explain_failure
+from easy_scripts.launcher.handover import child_environment
+from easy_scripts.launcher.project import Project
+from scripts.core.errors import SuiteError
+
+TAIL = 200  # lines of output in which the cause of a failure is looked for
+RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
+OnLine = Callable[[str], None]
+
+
+class StepFailed(SuiteError):
+    """A step of set-up failed; the message says why and where the log is."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every step needs: the project, the open log, its path, the set-up's lock."""
+
+    project: Project
+    log: TextIO
+    log_path: Path
+    lock: int
+
+    def write(self, line: str) -> None:
+        """Write a line to the log."""
+        self.log.write(line.rstrip() + "\n")
+        self.log.flush()
+
+
+def run_logged(
+    workshop: Workshop, command: Sequence[str], doing: str, on_line: OnLine | None = None
+) -> None:
+    """Run `command`, its output to the log and line by line to `on_line`.
+
+    doing: the beginning of the sentence if it fails: "torch could not be installed".
+    Raises StepFailed.
+    """
+    workshop.write(f"\n> {' '.join(command)}")
+    tail: deque[str] = deque(maxlen=TAIL)
+    try:
+        with _started(workshop, command) as process:
+            for line in process.stdout or ():
+                if on_line:
+                    on_line(line.rstrip())
+                if not RAW_PROGRESS.match(line):
+                    workshop.write(line)
+                    tail.append(line)
+            code = process.wait()
+    except OSError as error:
+        tail.append(str(error))
+        workshop.write(str(error))
+        code = 1
+    if code != 0:
+        workshop.write(f"(ended with {code})")
+        sentence = explain_failure(tail, code, doing)
+        raise StepFailed(f"{sentence} Log: {workshop.log_path}")
+
+
+@contextmanager
+def _started(workshop: Workshop, command: Sequence[str]) -> Iterator[subprocess.Popen]:
+    """The running process; ended with us, if we are stopped."""
+    workshop.project.workspace.mkdir(parents=True, exist_ok=True)
+    temporary = str(workshop.project.workspace)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=temporary,
+        # downloads are unpacked on the drive whose free space was checked
+        env=child_environment(
+            os.environ, {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}
+        ),
+        pass_fds=() if sys.platform == "win32" else (workshop.lock,),
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def pip_install(
+    workshop: Workshop, arguments: Sequence[str], doing: str, on_line: OnLine | None = None
+) -> None:
+    """`pip install` in the environment, wheels only. Raises StepFailed."""
+    command = [
+        str(workshop.project.python),
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-warn-script-location",
+        "--only-binary=:all:",
+        *arguments,
+    ]
+    run_logged(workshop, command, doing, on_line)

@@ -1,0 +1,81 @@
+"""Where things lie in the project folder, and its version."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.errors import SuiteError
+from scripts.core.files import PROJECT_FOLDER, write_text
+
+STAMP_NAME = "easy_lora_whole.json"
+PLAN_NAME = "easy_lora_plan.json"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The places that set-up and launcher use; `root` is the project folder."""
+
+    root: Path = PROJECT_FOLDER
+
+    @property
+    def environment(self) -> Path:
+        """The folder of the private environment."""
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the private environment, there or not."""
+        if sys.platform == "win32":
+            return self.environment / "Scripts" / "python.exe"
+        return self.environment / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last by set-up: the environment is whole, and this is what it is made of."""
+        return self.environment / STAMP_NAME
+
+    @property
+    def plan(self) -> Path:
+        """Written first by set-up: this environment is ours, and this is what was asked for."""
+        return self.environment / PLAN_NAME
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the lock files."""
+        return self.root / "easy_scripts" / "install" / "locks"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs."""
+        return self.root / "logs"
+
+    @property
+    def workspace(self) -> Path:
+        """Where set-up keeps its unfinished downloads; may be deleted at any time."""
+        return self.root / "cache" / "setup"
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write one of our small files, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def project_version(root: Path = PROJECT_FOLDER) -> str:
+    """The version of Easy LoRA, from its one place in pyproject.toml.
+
+    Python 3.10 cannot read TOML by itself, so this reads the one line. Raises SuiteError.
+    """
+    path = root / "pyproject.toml"
+    found = None
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+        found = re.search(r'^\[project\][^\[]*?^version\s*=\s*"([^"]+)"', text, re.M | re.S)
+    if not found:
+        raise SuiteError(
+            f"{path} is missing or damaged. Download Easy LoRA again and unpack all of it."
+        )
+    return found.group(1)

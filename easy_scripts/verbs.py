@@ -1,0 +1,136 @@
+"""The verbs of `python -m easy_scripts`, one entry each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from easy_scripts.install import command as setup_command
+from easy_scripts.install.make_environment import Wishes
+from easy_scripts.launcher.handover import run_module
+from easy_scripts.launcher.judge import Judgement, judge
+from easy_scripts.launcher.project import Project, project_version
+from scripts.core.errors import SuiteError
+
+USAGE = 1
+HELP_FLAGS = ("-h", "--help")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: its name, one sentence about it, and what runs it (arguments -> exit code)."""
+
+    name: str
+    summary: str
+    run: Callable[[Sequence[str]], int]
+
+
+def practice(arguments: Sequence[str]) -> int:
+    """Bake the practice LoRA."""
+    return run_in_environment("practice", "scripts.practice", arguments)
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train a LoRA."""
+    return run_in_environment("train", "scripts.train", arguments)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run the tests; they are found from the project folder, so they run there."""
+    if any(flag in arguments for flag in HELP_FLAGS):
+        print(
+            "python -m easy_scripts test [PYTEST ARGUMENTS]\n\n"
+            "Installs what the tests need and runs them all with pytest, but for those that take "
+            'minutes;\nto run those too: python -m easy_scripts test -m ""\n'
+            "Paths are those in the project folder: python -m easy_scripts test tests/dataset"
+        )
+        return 0
+    return run_in_environment("test", "pytest", arguments, extra="test", in_project=True)
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("setup", "make the private environment, or put it in order", setup_command.main),
+        Verb("practice", "bake the practice LoRA: the proof that everything works", practice),
+        Verb("train", "train a LoRA: train --config run.json", train),
+        Verb("test", "install what the tests need and run them", test),
+    )
+}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb that the command line names; the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a name with a letter that the console lacks
+        stream.reconfigure(errors="replace")
+    try:
+        return _run(list(arguments))
+    except SuiteError as error:
+        sys.stderr.write(f"{error}\n")
+        return USAGE
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in HELP_FLAGS:
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(f"Easy LoRA {project_version()}")
+        return 0
+    verb = VERBS.get(arguments[0])
+    if verb is None:
+        names = ", ".join(VERBS)
+        raise SuiteError(f'There is no verb "{arguments[0]}". The verbs are: {names}.')
+    return verb.run(arguments[1:])
+
+
+def usage() -> str:
+    """What `--help` prints."""
+    lines = [f"  {verb.name:10}{verb.summary}" for verb in VERBS.values()]
+    return "\n".join(
+        [
+            f"Easy LoRA {project_version()}: turns a folder of pictures into a LoRA file.",
+            "",
+            "python -m easy_scripts VERB [ARGUMENTS]",
+            "",
+            *lines,
+            "",
+            "python -m easy_scripts VERB --help tells more; --version prints the version.",
+        ]
+    )
+
+
+def run_in_environment(
+    verb: str,
+    module: str,
+    arguments: Sequence[str],
+    extra: str | None = None,
+    in_project: bool = False,
+) -> int:
+    """Run a module in the private environment, after making or mending that where needed.
+
+    extra: a lock file of packages needed on top; in_project: run it in the project folder
+    instead of the user's current one. Returns the module's exit code, or set-up's.
+    """
+    project = Project()
+    judgement = judge(project, extra)
+    if not judgement.whole:
+        if any(flag in arguments for flag in HELP_FLAGS):
+            print(_help_before_setup(verb, judgement))
+            return 0
+        print(f"{judgement.sentence} Setting it up now; this is needed once.", flush=True)
+        code = setup_command.ensure_environment(project, Wishes(extra=extra))
+        if code != setup_command.DONE:
+            return code
+        judgement = judge(project, extra)
+    folder = project.root if in_project else None
+    return run_module(project, module, arguments, judgement.stamp, folder)
+
+
+def _help_before_setup(verb: str, judgement: Judgement) -> str:
+    return (
+        f"python -m easy_scripts {verb} [ARGUMENTS]: {VERBS[verb].summary}.\n"
+        f"{judgement.sentence} Run: python -m easy_scripts setup\n"
+        f"Then python -m easy_scripts {verb} --help lists all arguments."
+    )
