@@ -129,7 +129,7 @@ def unused_weightings(settings: TrainSettings, v_prediction: bool) -> list[str]:
 def _min_snr(snr: Tensor, gamma: float, v_prediction: bool) -> Tensor:
     if v_prediction:
         return snr.clamp(max=gamma) / (snr + 1)
-    return (gamma / snr).clamp(max=1.0)  # min(s, g) / s without 0 / 0 where s is 0
+    return (snr.clamp(max=gamma) / snr).nan_to_num(nan=1.0)  # 0 / 0 where s is 0: its limit, 1
 
 
 def _v_to_noise(snr: Tensor) -> Tensor:
