@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return
         for note in notes:
             report(Note(note))
-        from scripts.training.run import train  # torch: only when really training
+        from scripts.training.start import train  # torch: only when really training
 
         train(settings, report, control)
 

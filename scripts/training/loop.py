@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from scripts.dataset.dataset import Batch
     from scripts.training.run import Run
 
-STEPS_BETWEEN_AGREEMENTS = 10  # with several processes: how often they agree on requests
-
 
 def run_loop(run: Run) -> Path:
     """Train from `run.position` to the end and save the result; its path.
@@ -44,7 +42,8 @@ def run_loop(run: Run) -> Path:
         for number in range(begun, len(groups)):
             if position.step >= run.amount.steps:
                 break
-            loss = take_step(run, groups[number], epoch, number)
+            upcoming = groups[number + 1][0] if number + 1 < len(groups) else None
+            loss = take_step(run, groups[number], epoch, number, upcoming)
             position = Position(epoch, position.step + 1, number + 1)
             run.after_step(position, loss)
             if run.stop_asked(position):
@@ -62,19 +61,20 @@ def steps_of_epoch(run: Run, epoch: int) -> list[list[Batch]]:
     Process r of P takes batches r, r + P, ...; when they do not divide evenly the first ones
     are taken again, so that all processes make the same number of steps.
     """
-    first_step = (epoch - 1) * run.amount.steps_per_epoch
     accumulation = run.settings.gradient_accumulation_steps
-    batches = run.dataset.epoch(
-        epoch, first_step, 1 / (accumulation * run.processes), run.amount.steps
-    )
+    batches = run.plan.batches(epoch)
     missing = -len(batches) % run.processes
     padded = [*batches, *(batches * missing)[:missing]]
     mine = padded[run.rank :: run.processes]
     return [mine[i : i + accumulation] for i in range(0, len(mine), accumulation)]
 
 
-def take_step(run: Run, group: list[Batch], epoch: int, number: int) -> Tensor:
+def take_step(
+    run: Run, group: list[Batch], epoch: int, number: int, upcoming: Batch | None
+) -> Tensor:
     """One change of the weights from the batches of `group`; the mean loss (0-d, on the device).
+
+    `upcoming` is the batch after these, whose pictures may be read ahead.
 
     The gradient is the sum over the batches divided by `gradient_accumulation_steps`, also for a
     shorter group at the end of an epoch, as sd-scripts has it.
@@ -82,10 +82,11 @@ def take_step(run: Run, group: list[Batch], epoch: int, number: int) -> Tensor:
     settings, accelerator = run.settings, run.accelerator
     accumulation = settings.gradient_accumulation_steps
     total = torch.zeros((), device=accelerator.device)
-    for offset, batch in enumerate(group):
+    following = [*group[1:], upcoming]
+    for offset, (batch, after) in enumerate(zip(group, following, strict=True)):
         seed_batch(settings.seed, epoch, number * accumulation + offset, run.rank)
         with accelerator.autocast():
-            loss = loss_of_batch(run, batch)
+            loss = loss_of_batch(run, batch, after)
         accelerator.backward(loss / accumulation)
         total += loss.detach()
     if run.processes > 1:
@@ -101,19 +102,21 @@ def take_step(run: Run, group: list[Batch], epoch: int, number: int) -> Tensor:
     return total / len(group)
 
 
-def loss_of_batch(run: Run, batch: Batch) -> Tensor:
+def loss_of_batch(run: Run, batch: Batch, upcoming: Batch | None) -> Tensor:
     """The loss of one batch, with its graph: latents, text, noise, prediction, error."""
     device = run.accelerator.device
-    stored = run.latents.fetch(batch).to(device)
+    stored = run.latents.fetch(batch, upcoming)
+    mean, std = stored.mean.to(device), stored.std.to(device)
+    mask = None if stored.mask is None else stored.mask.to(device)
     # Each use draws anew from the VAE's distribution.
-    latents = (stored.mean + stored.std * torch.randn_like(stored.std)) * run.latent_scale
+    latents = (mean + std * torch.randn_like(std)) * run.latent_scale
     conditioning = run.captions.conditioning(
         [example.caption for example in batch.examples], stored
     )
     draw = draw_noise(latents, run.settings)
     weights = torch.tensor([example.loss_weight for example in batch.examples], device=device)
     result = denoising_loss(
-        run.unet, run.schedule, run.settings, latents, conditioning, draw, weights, stored.mask,
+        run.unet, run.schedule, run.settings, latents, conditioning, draw, weights, mask,
         v_prediction=run.v_prediction,
     )  # fmt: skip
     return result.loss

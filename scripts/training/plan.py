@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.core.declare import as_config
 from scripts.core.errors import SettingError, SettingErrors, SuiteError
-from scripts.dataset.dataset import Dataset
+from scripts.dataset.dataset import Batch, Dataset
 from scripts.lora.blocks import block_sizes, rate_groups
 from scripts.models.recognise import BaseModel, recognise
 from scripts.settings.train import TrainSettings
@@ -45,14 +45,27 @@ class Plan:
     base: BaseModel
     dataset: Dataset
     amount: Amount
+    processes: int
     guesses: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
+    def with_dataset(self, dataset: Dataset) -> Plan:
+        """The same plan for a data set from which damaged pictures were left out."""
+        amount = count_steps(self.settings, dataset.batches_per_epoch, self.processes)
+        return dataclasses.replace(self, dataset=dataset, amount=amount)
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The batches of `epoch` (from 1), of all processes together; a pure function."""
+        first_step = (epoch - 1) * self.amount.steps_per_epoch
+        pace = 1 / (self.settings.gradient_accumulation_steps * self.processes)
+        return self.dataset.epoch(epoch, first_step, pace, self.amount.steps)
+
     def as_dict(self) -> dict[str, Any]:
         """The plan as one JSON-able object, for the wizard and for people."""
-        groups = {group.name: group.rate
-                  for group in rate_groups(self.settings, self.base.family.name)}
+        groups = {
+            group.name: group.rate for group in rate_groups(self.settings, self.base.family.name)
+        }
         return {
             "base_model": {
                 "path": str(self.base.path),
@@ -94,6 +107,7 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
         base,
         dataset,
         amount,
+        processes,
         guesses=(*guesses, *dataset.guesses),
         warnings=(*_warnings(settings, base, amount), *dataset.warnings),
         notes=(*base.notes, *notes, *dataset.notes),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -16,6 +17,14 @@ from scripts.core.events import Report, Step
 
 SECONDS_BETWEEN_REPORTS = 1.0
 SMOOTHING = 0.98  # of the loss that is reported: its weight on the past at each step
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one step, and the moving average there."""
+
+    value: float
+    smooth: float
 
 
 class Progress:
@@ -45,23 +54,24 @@ class Progress:
             return True
         return time.monotonic() - self._last_report >= SECONDS_BETWEEN_REPORTS
 
-    def flush(self, step: int, epoch: int, rates: dict[str, float]) -> list[float]:
+    def flush(self, step: int, epoch: int, rates: dict[str, float]) -> list[Loss]:
         """Report step `step` and give the losses since the last time, oldest first.
 
         Raises SuiteError when a loss is not a number: nothing after it would be worth keeping.
         """
-        losses = torch.stack(self._waiting).tolist() if self._waiting else []
+        values = torch.stack(self._waiting).tolist() if self._waiting else []
         self._waiting.clear()
-        for loss in losses:
+        losses = []
+        for loss in values:
             if not math.isfinite(loss):
                 raise SuiteError(
                     f"The loss became {loss} near step {step}: the training is broken from there "
                     "on and was stopped. Use a lower learning rate, or mixed_precision bf16 or no; "
                     "what was saved before is still good."
                 )
-            self._smooth = (
-                loss if self._smooth is None else SMOOTHING * self._smooth + (1 - SMOOTHING) * loss
-            )
+            before = loss if self._smooth is None else self._smooth
+            self._smooth = SMOOTHING * before + (1 - SMOOTHING) * loss
+            losses.append(Loss(loss, self._smooth))
         now = time.monotonic()
         self._last_report = now
         seconds = None

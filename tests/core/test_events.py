@@ -73,7 +73,7 @@ def test_a_request_and_the_end_of_stdin_arrive():
     """
     code, out, _ = run_work(wait, stdin="save\n")
     assert code == 2  # the end of stdin means that the window died
-    assert [json.loads(line)["text"] for line in out.splitlines()][0] == "saving"
+    assert next(json.loads(line)["text"] for line in out.splitlines()) == "saving"
 
 
 @pytest.mark.parametrize(
