@@ -66,13 +66,16 @@ class LoRALayer(nn.Module):
         scale = self.scale * self.multiplier
         if scale == 0 or (self.training and self._skips_module()):
             return y
-        down, up = self.down.weight.to(y.dtype), self.up.weight.to(y.dtype)
         x = x.to(y.dtype)
+        down, up = self.down.weight.to(y.dtype), self.up.weight.to(y.dtype)
         if isinstance(self.base, nn.Linear):
-            h = functional.linear(x, down)  # (..., dim)
-            return y + functional.linear(self._drop(h) * scale, up)
-        h = functional.conv2d(x, down, None, self.down.stride, self.down.padding)
-        return y + functional.conv2d(self._drop(h) * scale, up)
+            h = self._drop(functional.linear(x, down))  # (..., dim)
+            # One call multiplies, scales and adds: no second tensor of y's size is made.
+            return torch.addmm(
+                y.flatten(0, -2), h.flatten(0, -2), up.T, alpha=scale
+            ).view_as(y)  # fmt: skip
+        h = self._drop(functional.conv2d(x, down, None, self.down.stride, self.down.padding))
+        return y + functional.conv2d(h * scale, up)  # h: (batch, dim, height', width')
 
     def _drop(self, h: Tensor) -> Tensor:
         """Dropout of single values and of rank channels; h: the output of `down`."""
