@@ -439,3 +439,40 @@ def test_schedule_free_weights_are_swapped_only_inside_the_block():
     plain, _ = make("AdamW", [weight])
     with evaluation_weights(plain.optimizer):
         assert torch.equal(weight.detach(), training) or torch.allclose(weight, training)
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "ScheduleFreeAdamW", "DAdaptLion"])
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported")
+def test_resuming_is_bit_exact(name, tmp_path):
+    """Three steps, a saved state and three more give what six unbroken steps give."""
+    rate = 1.0 if find_entry(name).finds_rate else 1e-2
+    gradients = torch.randn(6, 64, 80, generator=torch.Generator().manual_seed(0))
+
+    def fresh():
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 64 * 80).view(64, 80))
+        made, settings = make(name, [weight], rate=rate, lr_warmup_steps=2)
+        return weight, made.optimizer, create_scheduler(made.optimizer, settings, 8)
+
+    def take(weight, optimizer, scheduler, steps):
+        for step in steps:
+            weight.grad = gradients[step].clone()
+            optimizer.step()
+            scheduler.step()
+
+    def save(weight, optimizer, scheduler):
+        state = {"weight": weight.detach(), "optimizer": optimizer.state_dict(),
+                 "scheduler": scheduler.state_dict()}  # fmt: skip
+        torch.save(state, tmp_path / "state.pt")
+
+    unbroken = fresh()
+    take(*unbroken, range(3))
+    save(*unbroken)
+    take(*unbroken, range(3, 6))
+
+    weight, optimizer, scheduler = fresh()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    weight.data.copy_(state["weight"])
+    optimizer.load_state_dict(state["optimizer"])
+    scheduler.load_state_dict(state["scheduler"])
+    take(weight, optimizer, scheduler, range(3, 6))
+    assert torch.equal(weight, unbroken[0])
