@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from easy_scripts.install import command as setup_command
 from easy_scripts.install.make_environment import Wishes
@@ -13,7 +16,7 @@ from easy_scripts.launcher.judge import Judgement, judge
 from easy_scripts.launcher.project import Project, project_version
 from scripts.core.errors import SuiteError
 
-USAGE = 1
+MENDABLE, BUG = 1, 70
 HELP_FLAGS = ("-h", "--help")
 
 
@@ -68,7 +71,21 @@ def run(arguments: Sequence[str]) -> int:
         return _run(list(arguments))
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
-        return USAGE
+        return MENDABLE
+    except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
+        path = _log_bug()
+        sys.stderr.write(
+            "Something went wrong that should not have. This is an error of Easy LoRA; please "
+            f"send the log file {path}.\n"
+        )
+        return BUG
+
+
+def _log_bug() -> Path:
+    path = Project().logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(traceback.format_exc(), encoding="utf-8")
+    return path
 
 
 def _run(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.kinds import KINDS
 from easy_scripts.install.make_environment import (
     AUTO,
@@ -64,6 +65,9 @@ def ensure_environment(project: Project, wishes: Wishes) -> int:
         make_environment(project, wishes, Console())
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
+        return MENDABLE
+    except OSError as error:  # a full disk, a file in use: from anywhere but pip
+        sys.stderr.write(explain_failure([str(error)], 1, "Set-up could not go on") + "\n")
         return MENDABLE
     except KeyboardInterrupt:
         sys.stderr.write("Set-up was stopped. Start it again: it goes on where it stopped.\n")

@@ -78,4 +78,5 @@ def explain_failure(output: Sequence[str], exit_code: int, doing: str) -> str:
             return f"{doing}. " + (sentence.format(**details) if details else sentence)
     if exit_code in (-KILLED, 128 + KILLED):
         return f"{doing}: the system stopped it, perhaps for want of memory. {RUN_AGAIN}"
-    return f"{doing}, for a reason that set-up does not know. The log has the details."
+    last = next((line.strip() for line in reversed(output) if line.strip()), "nothing was said")
+    return f"{doing} ({last[:200]}), and set-up does not know why."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,11 @@ def _workshop(project: Project) -> Iterator[Workshop]:
         path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
         shutil.rmtree(project.workspace, ignore_errors=True)
         with path.open("a", encoding="utf-8", errors="replace") as log:
-            yield Workshop(project, log, path, lock)
+            try:
+                yield Workshop(project, log, path, lock)
+            except BaseException:
+                traceback.print_exc(file=log)
+                raise
         shutil.rmtree(project.workspace, ignore_errors=True)
 
 
