@@ -45,7 +45,7 @@ HOSTS = ("circle", "square")  # shapes with room for another one, or for a band
 INSETS = ("circle", "square", "triangle", "star", "cross", "heart")
 BAND = "band"
 
-INSET_SCALE = 0.62  # size of the inner shape relative to its host
+INSET_SCALE = 0.66  # size of the inner shape relative to its host
 BAND_HALF_HEIGHT = 0.30  # of the host's size; 14 to 16 pixels in all: finer stripes do not survive
 
 TRIGGER = "zyx"
@@ -160,9 +160,8 @@ def sample_scenes(
 def sample_placement(rng: np.random.Generator, figure: Figure) -> Placement:
     """A figure near the middle; those of two parts a little larger."""
     low, high = (21.0, 25.5) if figure.part is None else (24.0, 27.0)
-    return Placement(
-        x=SIZE / 2 + rng.uniform(-3, 3), y=SIZE / 2 + rng.uniform(-3, 3), size=rng.uniform(low, high)
-    )
+    x, y = SIZE / 2 + rng.uniform(-3, 3, size=2)
+    return Placement(float(x), float(y), rng.uniform(low, high))
 
 
 # Outlines in units of the figure's size, y downwards, centred on its middle.
