@@ -42,9 +42,7 @@ class CaptionOptions:
     @property
     def splits_tags(self) -> bool:
         """Whether the caption is taken apart into tags at all."""
-        return bool(
-            self.shuffle_caption or self.caption_tag_dropout_rate or self.token_warmup_step
-        )
+        return bool(self.shuffle_caption or self.caption_tag_dropout_rate or self.token_warmup_step)
 
 
 @dataclass(frozen=True)

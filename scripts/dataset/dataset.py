@@ -1,4 +1,4 @@
-"""The data set of a training: its pictures, their captions and buckets, and the batches of an epoch.
+"""The data set of a training: pictures, their captions and buckets, and the batches of an epoch.
 
 No torch here: `--plan` and the wizard's summary use it too. Sizes come from headers alone.
 
@@ -11,21 +11,23 @@ captions, flips and crops, which is what makes a resumed training exact.
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from scripts.core.errors import SuiteError
 from scripts.core.events import Report
 from scripts.dataset.buckets import Size
 from scripts.dataset.captions import process_caption, without_chance
 from scripts.dataset.dataset_toml import parts_from_toml
-from scripts.dataset.pictures import UnreadablePicture
-from scripts.dataset.reading import ReadLayout, read_layout
+from scripts.dataset.reading import ReadLayout, ReadPicture, read_layout
 from scripts.dataset.subsets import Layout, Part, Subset, parts_from_settings
+from scripts.dataset.summary import metadata, plan, tag_occurrence
 from scripts.settings.train import TrainSettings
 
 DEFAULT_RESOLUTION = (512, 512)
@@ -40,7 +42,8 @@ class Picture:
     `size` is (width, height) as seen, `resized` the size before cropping to `bucket`; `caption`
     as read (several lines with wildcards); `caption_state` present, missing or empty; `mask` a
     mask picture, and `mask_from_alpha` whether its own transparency is the mask; `repeats` its
-    uses in an epoch; `loss_weight` 1, or prior_loss_weight for a regularisation picture.
+    uses in an epoch (0: a regularisation picture beyond what is needed); `loss_weight` 1, or
+    prior_loss_weight for a regularisation picture.
     """
 
     index: int
@@ -96,11 +99,15 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """See the module's text. Make one with `from_settings`."""
+    """See the module's text. Make one with `from_settings`.
+
+    `every` holds all usable pictures; `notes`, `warnings` and `guesses` are sentences for the
+    user about what was found.
+    """
 
     settings: TrainSettings
     layout: Layout
-    pictures: tuple[Picture, ...]
+    every: tuple[Picture, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     guesses: tuple[str, ...]
@@ -121,28 +128,49 @@ class Dataset:
             layout = parts_from_toml(settings.dataset_config, settings, default_resolution)
         else:
             layout = parts_from_settings(settings, default_resolution)
-        return cls.from_layout(settings, layout, read_layout(layout, report))
+        return cls._from_layout(settings, layout, read_layout(layout, report))
 
     @classmethod
-    def from_layout(cls, settings: TrainSettings, layout: Layout, read: ReadLayout) -> Dataset:
-        """The data set of pictures that `read_layout` found; repeats are counted here."""
-        pictures = []
-        for part in range(len(layout.parts)):
-            ours = [item for item in read.pictures if item.part == part]
-            for item, repeats in zip(ours, repeats_of(ours), strict=True):
-                if repeats == 0:
-                    continue
-                weight = settings.prior_loss_weight if item.subset.is_reg else 1.0
-                content = {**item.__dict__, "index": len(pictures), "repeats": repeats}
-                pictures.append(Picture(**content, loss_weight=weight))
+    def _from_layout(cls, settings: TrainSettings, layout: Layout, read: ReadLayout) -> Dataset:
+        pictures = [
+            Picture(
+                **item.__dict__,
+                index=index,
+                repeats=repeats,
+                loss_weight=settings.prior_loss_weight if item.subset.is_reg else 1.0,
+            )
+            for index, (item, repeats) in enumerate(
+                zip(read.pictures, repeats_by_part(read.pictures), strict=True)
+            )
+        ]
         return cls(
             settings,
             layout,
             tuple(pictures),
-            tuple([*layout.notes, *read.notes]),
-            tuple([*layout.warnings, *read.warnings]),
-            tuple([*layout.guesses, *read.guesses]),
+            (*layout.notes, *read.notes),
+            (*layout.warnings, *read.warnings),
+            (*layout.guesses, *read.guesses),
         )
+
+    def without(self, reasons: dict[Path, str]) -> Dataset:
+        """The data set without the pictures that turned out to be unreadable (path -> why).
+
+        Repeats of regularisation pictures are counted anew. Raises SuiteError when no training
+        picture is left.
+        """
+        if not reasons:
+            return self
+        kept = [picture for picture in self.every if picture.path not in reasons]
+        if all(picture.subset.is_reg for picture in kept):
+            raise SuiteError("None of the training pictures can be opened. Replace the damaged "
+                             "files.")  # fmt: skip
+        renewed = [
+            replace(picture, repeats=repeats)
+            for picture, repeats in zip(kept, repeats_by_part(kept), strict=True)
+        ]
+        told = "; ".join(f"{path.name}: {why}" for path, why in sorted(reasons.items()))
+        warning = f"Left out because they cannot be opened: {told}."
+        return replace(self, every=tuple(renewed), warnings=(*self.warnings, warning))
 
     # --- numbers ----------------------------------------------------------------------------
 
@@ -150,6 +178,11 @@ class Dataset:
     def parts(self) -> tuple[Part, ...]:
         """The parts: one, or one for each [[datasets]] of a dataset TOML."""
         return self.layout.parts
+
+    @functools.cached_property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures that are used."""
+        return tuple(picture for picture in self.every if picture.repeats)
 
     @property
     def num_train_images(self) -> int:
@@ -159,12 +192,7 @@ class Dataset:
     @property
     def num_reg_images(self) -> int:
         """Regularisation pictures times the repeats of their folders."""
-        return sum(
-            len(subset.folder.pictures) * subset.folder.repeats
-            for part in self.parts
-            for subset in part.subsets
-            if subset.is_reg
-        )
+        return sum(p.subset.folder.repeats for p in self.every if p.subset.is_reg)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -233,9 +261,7 @@ class Dataset:
         crop = 0
         if subset.random_crop and picture.can_be_cropped_elsewhere:
             crop = draw.randint(1, CACHED_CROPS if self.caches_latents else FRESH_CROPS)
-        caption = process_caption(
-            picture.caption, subset.captions, draw, epoch, step, total_steps
-        )
+        caption = process_caption(picture.caption, subset.captions, draw, epoch, step, total_steps)
         colours = name if subset.color_aug else ""
         return Example(picture, caption, flip, crop, picture.loss_weight, colours)
 
@@ -255,45 +281,36 @@ class Dataset:
                 found[""] = None
         return tuple(found)
 
-    def without(self, reasons: dict[Path, str]) -> Dataset:
-        """The data set without the pictures that turned out to be unreadable (path -> why).
+    # --- telling ----------------------------------------------------------------------------
 
-        Repeats of regularisation pictures are counted anew. Raises SuiteError when no training
-        picture is left.
-        """
-        if not reasons:
-            return self
-        kept = [picture for picture in self.pictures if picture.path not in reasons]
-        if not any(not picture.subset.is_reg for picture in kept):
-            raise UnreadablePicture(
-                "None of the training pictures can be opened. Replace the damaged files."
-            )
-        repeats: list[int] = []
-        for part in range(len(self.parts)):
-            repeats += repeats_of([picture for picture in kept if picture.part == part])
-        renewed = [
-            replace(picture, index=index, repeats=count)
-            for index, (picture, count) in enumerate(zip(kept, repeats, strict=True))
-            if count
-        ]
-        told = "; ".join(f"{path.name}: {why}" for path, why in sorted(reasons.items()))
-        warning = f"{len(reasons)} pictures left out that cannot be opened ({told})."
-        return replace(
-            self, pictures=tuple(renewed), warnings=(*self.warnings, warning)
-        )
+    def metadata(self) -> dict[str, str]:
+        """The ss_* entries of the LoRA file that concern the data."""
+        return metadata(self)
+
+    def plan(self) -> dict:
+        """Folders, buckets, counts, guesses and warnings as plain JSON, for `--plan`."""
+        return plan(self)
+
+    def tag_occurrence(self) -> str:
+        """The text of tag_occurrence_txt_file."""
+        return tag_occurrence(self, self.settings.sort_tag_occurrence_alphabetically)
 
 
-def repeats_of(pictures: Iterable) -> list[int]:
-    """How often each picture is used in an epoch: its folder's repeats for training pictures;
-    regularisation pictures go round until there are as many of them as training pictures.
+def repeats_by_part(pictures: Sequence[Picture | ReadPicture]) -> list[int]:
+    """How often each picture is used in an epoch, in the order given.
+
+    Training pictures: the repeats of their folder. Regularisation pictures of a part go round
+    until there are as many uses of them as of its training pictures.
     """
-    pictures = list(pictures)
-    wanted = sum(p.subset.folder.repeats for p in pictures if not p.subset.is_reg)
-    reg = regularisation_repeats(
-        [p.subset.folder.repeats for p in pictures if p.subset.is_reg], wanted
-    )
-    each = iter(reg)
-    return [next(each) if p.subset.is_reg else p.subset.folder.repeats for p in pictures]
+    repeats = [picture.subset.folder.repeats for picture in pictures]
+    for part in {picture.part for picture in pictures}:
+        ours = [i for i, picture in enumerate(pictures) if picture.part == part]
+        reg = [i for i in ours if pictures[i].subset.is_reg]
+        wanted = sum(repeats[i] for i in ours) - sum(repeats[i] for i in reg)
+        renewed = regularisation_repeats([repeats[i] for i in reg], wanted)
+        for i, count in zip(reg, renewed, strict=True):
+            repeats[i] = count
+    return repeats
 
 
 def regularisation_repeats(repeats: list[int], wanted: int) -> list[int]:

@@ -104,9 +104,18 @@ def _read_subset(
             read.without_mask.append(path.name)
         read.pictures.append(
             ReadPicture(
-                path, header.size, subset, number, caption.text, caption.state, mask, from_alpha,
-                choice.bucket, choice.resized, choice.ratio_error,
-            )  # fmt: skip
+                path=path,
+                size=header.size,
+                subset=subset,
+                part=number,
+                caption=caption.text,
+                caption_state=caption.state,
+                mask=mask,
+                mask_from_alpha=from_alpha,
+                bucket=choice.bucket,
+                resized=choice.resized,
+                ratio_error=choice.ratio_error,
+            )
         )
     _tell_captions(read, subset, states, ending)
 
@@ -162,9 +171,7 @@ def _mask_files(subset: Subset) -> dict[str, Path]:
     return found
 
 
-def _tell_captions(
-    read: ReadLayout, subset: Subset, states: Counter[str], ending: str
-) -> None:
+def _tell_captions(read: ReadLayout, subset: Subset, states: Counter[str], ending: str) -> None:
     folder = subset.folder
     count, missing = sum(states.values()), states[MISSING]
     words = f'"{folder.class_tokens}"' if folder.class_tokens else "no words at all"
@@ -198,9 +205,7 @@ def _tell(read: ReadLayout, layout: Layout) -> None:
     for encoding, names in read.encodings.items():
         read.notes.append(f"Read as {encoding}, not UTF-8: {_some(names)}.")
     if read.without_mask:
-        read.warnings.append(
-            f"Without a mask, and so trained whole: {_some(read.without_mask)}."
-        )
+        read.warnings.append(f"Without a mask, and so trained whole: {_some(read.without_mask)}.")
     if layout.parts and any(s.color_aug for part in layout.parts for s in part.subsets):
         read.notes.append("Varying colours turns the latent cache off: the training is slower.")
     for part in layout.parts:

@@ -15,7 +15,8 @@ from scripts.core.errors import SettingError
 from scripts.dataset.buckets import BucketChoice, Size, bucket_sizes, choose_bucket
 from scripts.dataset.buckets import choose_bucket_without_enlarging as choose_shrinking
 from scripts.dataset.captions import CaptionOptions
-from scripts.dataset.folders import Folder, FolderScan, find_folders
+from scripts.dataset.folder_search import find_folders
+from scripts.dataset.folders import Folder, FolderScan
 from scripts.dataset.pictures import readable_endings
 from scripts.settings.train import TrainSettings
 
@@ -97,14 +98,14 @@ def parts_from_settings(settings: TrainSettings, default_resolution: Size) -> La
         )
     layout = Layout(())
     subsets = []
-    others = [settings.reg_data_dir, settings.conditioning_data_dir, settings.output_dir]
+    others = [settings.conditioning_data_dir, settings.output_dir, settings.logging_dir]
     for root, is_reg in ((train, False), (reg, True)):
         if root is None:
             continue
         scan = find_folders(
             root,
             settings.folder_repeats,
-            [path for path in [*others, settings.logging_dir, None if not is_reg else train] if path],
+            [path for path in [*others, train if is_reg else reg] if path],
             "reg_data_dir" if is_reg else "train_data_dir",
             readable_endings(),
         )
