@@ -1,8 +1,8 @@
 """Write the curves of a training for TensorBoard, when the setting logging_dir asks for it.
 
-    with MetricsLog.open(settings, report) as metrics:
-        metrics.write(2, [loss_of_step_1, loss_of_step_2], {"unet": 1e-4})
-        metrics.end_epoch(1)
+    with open_metrics_log(settings.logging_dir, settings.output_name, report) as metrics:
+        metrics.step(1, loss, average_loss, {"unet": 1e-4})
+        metrics.epoch(1, mean_loss)
 
 To look at them: `tensorboard --logdir <logging_dir>`. Names of curves are those of sd-scripts.
 """
@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.core.events import Note, Report
 from scripts.core.files import explain_os_error
-from scripts.training.progress import SMOOTHING
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-    from scripts.settings.train import TrainSettings
 
 
 class MetricsLog:
@@ -31,30 +28,6 @@ class MetricsLog:
     def __init__(self, writer: SummaryWriter | None, report: Report) -> None:
         self._writer = writer
         self._report = report
-        self._average: float | None = None
-        self._of_epoch: list[float] = []
-
-    @classmethod
-    def open(cls, settings: TrainSettings, report: Report) -> MetricsLog:
-        """The log of a new training in `<logging_dir>/<output_name>-<time>`.
-
-        Without logging_dir, or when the package tensorboard is missing or the folder cannot be
-        made (both are reported as a Note), the log does nothing.
-        """
-        if settings.logging_dir is None:
-            return cls(None, report)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            report(Note("There is no TensorBoard log, because the package tensorboard is not "
-                        "installed. Run setup again to add it."))  # fmt: skip
-            return cls(None, report)
-        folder = _new_folder(settings.logging_dir, settings.output_name)
-        try:
-            return cls(SummaryWriter(log_dir=str(folder)), report)
-        except OSError as error:
-            report(Note(f"There is no TensorBoard log. {explain_os_error(error, folder)}"))
-            return cls(None, report)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -62,26 +35,18 @@ class MetricsLog:
     def __exit__(self, *details: object) -> None:
         self.close()
 
-    def write(self, step: int, losses: Sequence[float], rates: Mapping[str, float]) -> None:
-        """The losses of the latest steps, the last of which is `step` (from 1), and the rates.
-
-        "loss/current" is the loss of a step, "loss/average" its moving average (each step counts
-        2 %), "lr/<group>" the rate of a group after the last of these steps.
-        """
-        self._of_epoch.extend(losses)
-        for number, loss in enumerate(losses, step - len(losses) + 1):
-            past = loss if self._average is None else self._average
-            self._average = past + (1 - SMOOTHING) * (loss - past)
-            self._write("loss/current", loss, number)
-            self._write("loss/average", self._average, number)
-        for name, rate in rates.items():
+    def step(
+        self, step: int, loss: float, average_loss: float, learning_rates: Mapping[str, float]
+    ) -> None:
+        """One optimiser step (from 1): its loss, the moving average, the rate of each group."""
+        self._write("loss/current", loss, step)
+        self._write("loss/average", average_loss, step)
+        for name, rate in learning_rates.items():
             self._write(f"lr/{name}", rate, step)
 
-    def end_epoch(self, epoch: int) -> None:
-        """Write the mean loss of the steps since the last epoch ended; `epoch` counts from 1."""
-        if self._of_epoch:
-            self._write("loss/epoch_average", math.fsum(self._of_epoch) / len(self._of_epoch), epoch)
-        self._of_epoch.clear()
+    def epoch(self, epoch: int, mean_loss: float) -> None:
+        """The mean loss of a whole epoch (from 1)."""
+        self._write("loss/epoch_average", mean_loss, epoch)
 
     def close(self) -> None:
         """Write what is waiting and close the file."""
@@ -102,6 +67,30 @@ class MetricsLog:
             self._writer = None
             place = Path(writer.log_dir)
             self._report(Note(f"The TensorBoard log ends here. {explain_os_error(error, place)}"))
+
+
+def open_metrics_log(
+    logging_dir: Path | str | None, output_name: str, report: Report
+) -> MetricsLog:
+    """The log of a new training in `<logging_dir>/<output_name>-<time>`.
+
+    Without logging_dir, or when the package tensorboard is missing or the folder cannot be
+    made (both are reported as a Note), the log does nothing.
+    """
+    if logging_dir is None:
+        return MetricsLog(None, report)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        report(Note("There is no TensorBoard log, because the package tensorboard is not "
+                    "installed. Run setup again to add it."))  # fmt: skip
+        return MetricsLog(None, report)
+    folder = _new_folder(Path(logging_dir), output_name)
+    try:
+        return MetricsLog(SummaryWriter(log_dir=str(folder)), report)
+    except OSError as error:
+        report(Note(f"There is no TensorBoard log. {explain_os_error(error, folder)}"))
+        return MetricsLog(None, report)
 
 
 def _new_folder(logging_dir: Path, output_name: str) -> Path:

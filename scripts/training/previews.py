@@ -1,89 +1,144 @@
-"""The previews of a training: when texts are encoded, where the VAE comes from, file names.
+"""Draw preview pictures while a LoRA is trained, and never let that end the training.
 
-    previewer = Previewer.create(settings, base, encoder)  # None without prompts
-    previewer.encode_ahead()  # when the text encoders are not trained: they can leave memory
-    previewer.attach(unet, device, formats, vae_source)
-    previewer.draw(position, report, control)
+    encoded = encode_prompts(prompts, tokenizers, text_encoders, family, settings)
+    previewer = Previewer(unet, family, open_vae, look, report, control)
+    previewer.render(encoded, preview_stem("my_lora", epoch=1), step=100)
 
-The drawing itself is in `scripts.training.rendering`; what goes wrong with it never ends the
-training.
+The prompts are encoded once when the text encoders are not trained, so that these can leave
+memory; else before each round. The VAE is asked for only while pictures are decoded. What goes
+wrong with a picture is reported as a note; the training goes on.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from scripts.core.events import Control, Note, Report
+from scripts.core.errors import Cancelled, SuiteError
+from scripts.core.events import Control, Note, Preview, Report, Stage
 from scripts.models.conditioning import unet_conditioning
-from scripts.models.load import load_vae
+from scripts.models.families import Family
 from scripts.models.text import CaptionEncoder
-from scripts.training.prompts import Prompt, read_prompts
-from scripts.training.rendering import (
-    EncodedPrompt,
-    PreviewLook,
-    autocast,
-    explain_failure,
-    give_memory_back,
+from scripts.training.preview_files import (
+    picture_parameters,
+    preview_name,
     preview_stem,
-    render_previews,
-    resting,
+    write_picture,
 )
-from scripts.training.samplers import sampler_named
-from scripts.training.sampling import moved
+from scripts.training.prompts import Prompt
+from scripts.training.samplers import Sampler, create_scheduler, sampler_named
+from scripts.training.sampling import (
+    autocast,
+    decode_pixels,
+    draw_start_noise,
+    give_memory_back,
+    moved,
+    resting,
+    sample_latents,
+    to_bytes,
+)
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-    from scripts.models.recognise import BaseModel
     from scripts.settings.train import TrainSettings
-    from scripts.training.checkpoints import Position
-    from scripts.training.device import Formats
 
-SAMPLE_FOLDER = "sample"  # under output_dir, as sd-scripts has it
-PRECISIONS = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+__all__ = [
+    "EncodedPrompt",
+    "PreviewLook",
+    "Previewer",
+    "encode_prompts",
+    "preview_stem",
+    "vae_from_file",
+    "vae_in_memory",
+]
+
+OpenVae = Callable[[], AbstractContextManager["AutoencoderKL"]]
 
 log = logging.getLogger(__name__)
 
 
-def prompts_of(settings: TrainSettings, base_resolution: int) -> tuple[Prompt, ...]:
-    """The prompts that the settings ask for, checked; () for none.
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt with the U-Net's arguments for it and for its negative prompt, on the CPU."""
 
-    Raises SettingError or SettingErrors for prompts or a sampler that cannot be used.
+    prompt: Prompt
+    conditioning: Mapping[str, Any]
+    unconditioning: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PreviewLook:
+    """What all previews of a training have in common.
+
+    `sampler` is for prompts that name none. `precision` is the type that autocast computes in;
+    float32 means no autocast. `model` and `clip_skip` are only written into the pictures.
     """
-    sampler_named(settings.sample_sampler)
-    resolution = settings.resolution or (base_resolution, base_resolution)
-    return read_prompts(settings.sample_prompts, resolution, settings.seed)
+
+    folder: Path
+    sampler: str
+    v_prediction: bool
+    zero_terminal_snr: bool
+    device: torch.device
+    precision: torch.dtype = torch.float32
+    model: str | None = None
+    clip_skip: int | None = None
+
+
+@contextmanager
+def vae_in_memory(vae: AutoencoderKL, device: torch.device) -> Iterator[AutoencoderKL]:
+    """A VAE that is kept: on `device` while it is used, then back where it was."""
+    home = next(vae.parameters()).device
+    try:
+        yield vae.to(device)
+    finally:
+        vae.to(home)
+        give_memory_back(device)
+
+
+@contextmanager
+def vae_from_file(
+    load: Callable[[], AutoencoderKL], device: torch.device
+) -> Iterator[AutoencoderKL]:
+    """A VAE that `load` reads from its file onto `device`, gone again afterwards."""
+    vae = load()
+    try:
+        yield vae
+    finally:
+        vae.to("meta")  # whoever still refers to it holds no memory
+        give_memory_back(device)
 
 
 @torch.no_grad()
 def encode_prompts(
-    prompts: Sequence[Prompt], encoder: CaptionEncoder, precision: torch.dtype = torch.float32
+    prompts: Sequence[Prompt],
+    tokenizers: Sequence[Any],
+    text_encoders: Sequence[nn.Module],
+    family: Family,
+    settings: TrainSettings,
+    precision: torch.dtype = torch.float32,
 ) -> list[EncodedPrompt]:
     """The U-Net's arguments for each prompt, with the same code as the training's captions.
 
     Weights such as (red hair:1.2) are always understood, as in the web interfaces. The text
     encoders run where they are, in eval mode, and are left as they were found.
     """
-    weighing = CaptionEncoder(
-        encoder.tokenizers,
-        encoder.text_encoders,
-        encoder.family,
-        dataclasses.replace(encoder.settings, weighted_captions=True),
-    )
-    device = next(encoder.text_encoders[0].parameters()).device
+    settings = dataclasses.replace(settings, weighted_captions=True)
+    encoder = CaptionEncoder(tokenizers, text_encoders, family, settings)
+    device = next(text_encoders[0].parameters()).device
     encoded = []
-    with resting(*encoder.text_encoders), autocast(device, precision):
+    with resting(*text_encoders), autocast(device, precision):
         for prompt in prompts:
-            output = weighing.encode([prompt.text, prompt.negative])
+            output = encoder.encode([prompt.text, prompt.negative])
             both = moved(unet_conditioning(output, _sizes(prompt, device)), "cpu")
             encoded.append(EncodedPrompt(prompt, _row(both, 0), _row(both, 1)))
     return encoded
@@ -102,81 +157,145 @@ def _row(arguments: Mapping[str, Any], row: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def vae_from_file(load: Callable[[], AutoencoderKL], device: torch.device) -> Iterator:
-    """A VAE that `load` reads from its file onto `device`, gone again afterwards."""
-    vae = load()
-    try:
-        yield vae
-    finally:
-        vae.to("meta")  # whoever still refers to it holds no memory
-        give_memory_back(device)
-
-
 class Previewer:
-    """Draws the previews of one training."""
+    """Draws one round of previews after another with the U-Net as it is being trained."""
 
     def __init__(
-        self, prompts: Sequence[Prompt], settings: TrainSettings, base: BaseModel,
-        encoder: CaptionEncoder,
-    ) -> None:  # fmt: skip
-        self.prompts = tuple(prompts)
-        self._settings = settings
-        self._base = base
-        self._encoder: CaptionEncoder | None = encoder
-        self._encoded: list[EncodedPrompt] | None = None
-        self._unet: nn.Module | None = None
-
-    @classmethod
-    def create(
-        cls, settings: TrainSettings, base: BaseModel, encoder: CaptionEncoder
-    ) -> Previewer | None:
-        """A previewer for the prompts of the settings, or None when there are none."""
-        prompts = prompts_of(settings, base.resolution)
-        return cls(prompts, settings, base, encoder) if prompts else None
-
-    def encode_ahead(self) -> None:
-        """Encode the prompts now and let go of the text encoders: they will not be trained."""
-        self._encoded = encode_prompts(self.prompts, self._encoder)
-        self._encoder = None
-
-    def attach(
         self,
         unet: nn.Module,
-        device: torch.device,
-        formats: Formats,
-        vae_source: BaseModel | Path,
+        family: Family,
+        open_vae: OpenVae,
+        look: PreviewLook,
+        report: Report,
+        control: Control,
     ) -> None:
-        """Give what the drawing needs; the VAE is read again from `vae_source` for each round."""
-        settings = self._settings
+        """`open_vae` gives the VAE on the right device for a while: see `vae_from_file`."""
         self._unet = unet
-        self._open_vae = partial(
-            vae_from_file, partial(load_vae, vae_source, formats.vae, device), device
-        )
-        self._look = PreviewLook(
-            folder=settings.output_dir / SAMPLE_FOLDER,
-            sampler=settings.sample_sampler,
-            latent_scale=self._base.family.latent_scale,
-            v_prediction=bool(settings.v_parameterization),
-            zero_terminal_snr=settings.zero_terminal_snr,
-            device=device,
-            precision=PRECISIONS[formats.mixed_precision],
-            model=self._base.path.stem,
-            clip_skip=settings.clip_skip,
+        self._family = family
+        self._open_vae = open_vae
+        self._look = look
+        self._report = report
+        self._control = control
+
+    def render(
+        self, encoded: Sequence[EncodedPrompt], stem: str, step: int | None = None
+    ) -> list[Path]:
+        """Draw and write a picture for each prompt; give the paths of those that were written.
+
+        First all are sampled, then the VAE is fetched and all are decoded. Reports a Stage at
+        each sampling step, a Preview for each picture and a Note for what failed: this never
+        raises because of a picture. When someone asks to stop, it returns at once with what was
+        written so far. The modes of the U-Net's modules and the random state stay as they were.
+        """
+        device = self._look.device
+        cards = [device] if device.type == "cuda" else []
+        paths: list[Path] = []
+        with torch.random.fork_rng(devices=cards), torch.no_grad():
+            try:
+                latents = self._sample_all(encoded)
+                give_memory_back(device)
+                if latents:
+                    self._decode_all(latents, stem, step, paths)
+            except Cancelled:
+                log.info("The previews were cut short by a stop.")
+            except Exception as error:
+                log.exception("The previews failed.")
+                self._report(Note(_explain(error, "The previews")))
+            finally:
+                give_memory_back(device)
+        return paths
+
+    def _sample_all(self, encoded: Sequence[EncodedPrompt]) -> list[tuple[Prompt, Tensor]]:
+        latents = []
+        with resting(self._unet), autocast(self._look.device, self._look.precision):
+            for place, one in enumerate(encoded, 1):
+                name = f"Preview {place} of {len(encoded)}"
+                try:
+                    latents.append((one.prompt, self._sample(one, name).cpu()))
+                except Cancelled:
+                    raise
+                except Exception as error:
+                    log.exception("%s failed while it was sampled.", name)
+                    self._report(Note(_explain(error, name, one.prompt)))
+                    give_memory_back(self._look.device)
+        return latents
+
+    def _sample(self, one: EncodedPrompt, name: str) -> Tensor:
+        look, prompt = self._look, one.prompt
+
+        def progress(done: int, total: int) -> None:
+            self._report(Stage(name, done, total))
+            self._control.check()
+
+        self._control.check()
+        noise, generators = draw_start_noise([prompt.seed], prompt.width, prompt.height)
+        return sample_latents(
+            self._unet,
+            create_scheduler(
+                self._sampler_of(prompt),
+                v_prediction=look.v_prediction,
+                zero_terminal_snr=look.zero_terminal_snr,
+            ),
+            moved(one.conditioning, look.device),
+            moved(one.unconditioning, look.device),
+            noise.to(look.device),
+            prompt.steps,
+            prompt.guidance,
+            progress,
+            generators,
         )
 
-    def draw(self, position: Position, report: Report, control: Control) -> list[Path]:
-        """Draw one round now; the paths of the pictures. Never raises because of a picture."""
-        try:
-            encoded = self._encoded
-            if encoded is None:
-                encoded = encode_prompts(self.prompts, self._encoder, self._look.precision)
-        except Exception as error:
-            log.exception("The prompts of the previews could not be encoded.")
-            report(Note(explain_failure(error, "The previews")))
-            return []
-        epoch = position.epoch if position.epoch_done else None
-        stem = preview_stem(self._settings.output_name, epoch=epoch, step=position.step)
-        return render_previews(
-            encoded, self._unet, self._open_vae, self._look, stem, position.step, report, control
-        )
+    def _decode_all(
+        self, latents: list[tuple[Prompt, Tensor]], stem: str, step: int | None, paths: list[Path]
+    ) -> None:
+        """Decode and write each picture; the paths of those that were written go into `paths`."""
+        moment = time.strftime("%Y%m%d%H%M%S")
+        with self._open_vae() as vae:
+            for prompt, drawn in latents:
+                self._control.check()
+                path = self._look.folder / preview_name(stem, prompt, moment)
+                try:
+                    pixels = decode_pixels(vae, drawn, self._family.latent_scale)
+                    write_picture(path, to_bytes(pixels)[0], self._parameters(prompt))
+                except Exception as error:
+                    log.exception("The preview %s failed while it was decoded.", path.name)
+                    self._report(Note(_explain(error, f"Preview {prompt.number + 1}", prompt)))
+                    give_memory_back(self._look.device)
+                    continue
+                if not torch.isfinite(pixels).all():
+                    self._report(Note(_explain_black(prompt)))
+                paths.append(path)
+                self._report(Preview(str(path), prompt.text, step))
+
+    def _sampler_of(self, prompt: Prompt) -> Sampler:
+        return sampler_named(prompt.sampler or self._look.sampler)
+
+    def _parameters(self, prompt: Prompt) -> str:
+        more = {"Model": self._look.model, "Clip skip": self._look.clip_skip, "RNG": "CPU"}
+        return picture_parameters(prompt, self._sampler_of(prompt).title, more)
+
+
+def _explain(error: Exception, what: str, prompt: Prompt | None = None) -> str:
+    """A plain sentence or two for previews that failed: why, and what to do."""
+    if isinstance(error, SuiteError):
+        return f"{what} could not be drawn; the training goes on. {error}"
+    if _is_out_of_memory(error):
+        size = f" ({prompt.width} x {prompt.height})" if prompt else ""
+        return (f"{what}{size} could not be drawn, because memory ran out; the training goes on. "
+                "Make the previews smaller, for example with --w 512 --h 512 after the prompt, "
+                "or draw none.")  # fmt: skip
+    return (f"{what} could not be drawn because of an error in the program; the training goes on. "
+            "The log holds the details.")  # fmt: skip
+
+
+def _explain_black(prompt: Prompt) -> str:
+    return (f"Preview {prompt.number + 1} is black, in whole or in part: the model gave numbers "
+            "that are not valid. If this goes on, stop and train again with a lower learning "
+            "rate, or with mixed_precision bf16 or no.")  # fmt: skip
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()  # the CPU's allocator raises a plain RuntimeError
+    return "not enough memory" in text or "can't allocate memory" in text

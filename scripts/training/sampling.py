@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,3 +178,29 @@ def _in_tiles(vae: AutoencoderKL) -> Iterator[None]:
 
 def _finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values).all())
+
+
+@contextmanager
+def resting(*modules: nn.Module) -> Iterator[None]:
+    """All modules in eval mode (no dropout); then each in the mode in which it was found."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
+    """Autocast to `precision` as the training does; nothing for float32."""
+    if precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Hand what torch keeps in reserve on a graphics card back to the driver."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
