@@ -73,6 +73,8 @@ def sample_latents(
     """
     guided = unconditioning is not None and guidance != 1
     arguments = _joined(unconditioning, conditioning) if guided else conditioning
+    if steps == 1 and "timestep_spacing" in scheduler.config:
+        scheduler.register_to_config(timestep_spacing="trailing")  # else it is the last one, 0
     scheduler.set_timesteps(steps)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)  # else equal timesteps (Karras) make it skip steps
