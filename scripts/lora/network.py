@@ -39,11 +39,16 @@ class ScaledNorms:
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """How many layers got a LoRA, and how many weights that makes."""
+    """How many layers got a LoRA, how many weights that makes, and their sizes.
+
+    `dim` and `alpha` of all layers that are not wider convolutions, None where they differ.
+    """
 
     text_encoder_layers: int
     unet_layers: int
     weights: int
+    dim: int | None
+    alpha: float | None
 
 
 class LoRANetwork(nn.Module):
@@ -257,11 +262,15 @@ class LoRANetwork(nn.Module):
     def summary(self) -> NetworkSummary:
         """How many layers and weights there are, for messages and metadata."""
         names = list(self._layers)
+        plain = [layer for name, layer in self._layers.items() if not self._targets[name].is_conv]
+        dims, alphas = {layer.dim for layer in plain}, {layer.alpha for layer in plain}
         in_unet = sum(name.startswith("lora_unet_") for name in names)
         return NetworkSummary(
             text_encoder_layers=len(names) - in_unet,
             unet_layers=in_unet,
             weights=sum(parameter.numel() for parameter in self.parameters()),
+            dim=dims.pop() if len(dims) == 1 else None,
+            alpha=alphas.pop() if len(alphas) == 1 else None,
         )
 
 
