@@ -90,8 +90,8 @@ def test_higher_orders_are_more_exact_than_euler(name):
     assert error(sampler_named(name)) < error(sampler_named("euler")) / 3
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("steps", [1, 2, 3, 7])
+@pytest.mark.parametrize("model", ["noise", "v, zero terminal SNR"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.title)
 def test_few_steps_give_numbers(sampler, steps, model):
     latents, _, _ = draw(sampler, model, steps)
