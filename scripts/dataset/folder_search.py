@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from scripts.core.declare import read_int
 from scripts.core.errors import SettingError
 from scripts.dataset.folders import (
     USUAL_PICTURES,
@@ -64,17 +65,24 @@ def find_folders(
 class FolderSearch:
     """One search under `root`; `find_folders` is the way in."""
 
-    def __init__(self, root, repeats, leave_out, setting, endings) -> None:
+    def __init__(
+        self,
+        root: Path,
+        repeats: Mapping[str, int],
+        leave_out: Iterable[Path],
+        setting: str,
+        endings: frozenset[str],
+    ) -> None:
         self.root = root
         self.setting = setting
         self.endings = endings
-        self.repeats = {_key(name): count for name, count in repeats.items()}
+        self.repeats = {_key(name): _read_repeats(name, n) for name, n in repeats.items()}
         self.leave_out = {_key(path) for path in leave_out}
         self.scan = FolderScan()
         self.listings: dict[Path, Listing] = {}
         self.used_keys: set[str] = set()
 
-    def list(self, path: Path) -> Listing:
+    def look(self, path: Path) -> Listing:
         if path not in self.listings:
             listing = list_folder(path, self.endings)
             kept = tuple(s for s in listing.subfolders if _key(s) not in self.leave_out)
@@ -95,25 +103,33 @@ class FolderSearch:
         return None
 
     def below(self, path: Path, depth: int = DEEPEST) -> list[Listing]:
-        """The folder and the folders below it that hold pictures."""
-        listing = self.list(path)
-        found = [listing] if listing.pictures else []
+        """The folder and those below it that hold pictures and are not in folder_repeats."""
+        listing = self.look(path)
+        asked = self.asked_repeats(path) is not None
+        found = [listing] if listing.pictures and not asked else []
         if depth > 0:
             for subfolder in listing.subfolders:
                 found += self.below(subfolder, depth - 1)
         return found
 
+    def has_pictures(self, path: Path, depth: int = DEEPEST) -> bool:
+        """Whether there is any picture in the folder or below it."""
+        listing = self.look(path)
+        return bool(listing.pictures) or (
+            depth > 0 and any(self.has_pictures(deeper, depth - 1) for deeper in listing.subfolders)
+        )
+
     def add(self, path: Path, repeats: int, class_tokens: str) -> None:
         """Use a folder; pictures in nested folders count only when it has none of its own."""
-        own = self.list(path)
-        deeper = [] if own.pictures else self.below(path)
-        listings = [own] if own.pictures else deeper
-        if deeper:
+        own = self.look(path)
+        listings = [own] if own.pictures else self.below(path)
+        if not own.pictures:
+            where = _names(listing.path for listing in listings)
             self.scan.guesses.append(
-                f"The pictures of {path.name} lie deeper, in {_names(found.path for found in deeper)}: "
-                f"they are used as part of {path.name}."
+                f"The pictures of {path.name} lie deeper, in {where}: they are used as part of "
+                f"{path.name}."
             )
-        elif own.subfolders:
+        else:
             nested = [item for subfolder in own.subfolders for item in self.below(subfolder)]
             self.tell_left_out(nested, f"lies inside {path.name}")
         if repeats > MANY_REPEATS:
@@ -144,7 +160,7 @@ class FolderSearch:
     def numbered(self, path: Path) -> list[tuple[Path, int, str, bool]]:
         """Subfolders with pictures whose names tell their repeats: (path, n, class, misspelt)."""
         found = []
-        for subfolder in self.list(path).subfolders:
+        for subfolder in self.look(path).subfolders:
             misspelt = read_misspelt_name(subfolder.name)
             named = misspelt or read_folder_name(subfolder.name)
             if named and self.asked_repeats(subfolder) is None and self.below(subfolder):
@@ -153,10 +169,14 @@ class FolderSearch:
 
     def add_asked(self, path: Path, depth: int = DEEPEST) -> None:
         """Use every folder that folder_repeats names."""
-        listing = self.list(path)
-        if (repeats := self.asked_repeats(path)) and listing.pictures:
-            named = read_folder_name(path.name)
-            self.add(path, repeats, named[1] if named else path.name)
+        listing = self.look(path)
+        named = read_folder_name(path.name) or read_misspelt_name(path.name)
+        words = named[1] if named else path.name
+        repeats = self.asked_repeats(path)
+        if repeats and path == self.root:
+            self.add_alone(path, repeats, words)
+        elif repeats and (listing.pictures or self.below(path)):
+            self.add(path, repeats, words)
         if depth > 0:
             for subfolder in listing.subfolders:
                 self.add_asked(subfolder, depth - 1)
@@ -177,7 +197,7 @@ class FolderSearch:
         taken = {subfolder for subfolder, *_ in self.numbered(path)}
         return [
             subfolder
-            for subfolder in self.list(path).subfolders
+            for subfolder in self.look(path).subfolders
             if subfolder not in taken
             and self.asked_repeats(subfolder) is None
             and self.below(subfolder)
@@ -185,7 +205,7 @@ class FolderSearch:
 
     def add_plain(self, path: Path) -> bool:
         """Use folders without a number, and pictures loose in `path`, with 1 repeat."""
-        loose = self.list(path).pictures and self.asked_repeats(path) is None
+        loose = self.look(path).pictures and self.asked_repeats(path) is None
         plain = self.plain(path)
         wanted = [p for p in plain if p.name.lower() not in NOT_FOR_TRAINING]
         above_zero = [p for p in wanted if not has_number_below_one(p.name)]
@@ -216,24 +236,31 @@ class FolderSearch:
 
     def add_alone(self, path: Path, repeats: int, words: str) -> None:
         """Use the pictures directly in `path`, whatever lies in its subfolders."""
-        listing = self.list(path)
+        listing = self.look(path)
         self.scan.folders.append(
             Folder(path, repeats, words, listing.pictures, {path: listing.files})
         )
 
     def tell_rest(self, path: Path) -> None:
         """Warn of pictures beside the numbered folders of `path`."""
-        if self.list(path).pictures and self.asked_repeats(path) is None:
-            self.tell_left_out([self.list(path)], "lies beside the numbered folders")
+        if self.look(path).pictures and self.asked_repeats(path) is None:
+            self.tell_left_out([self.look(path)], "lies beside the numbered folders")
         for subfolder in self.plain(path):
-            self.tell_left_out(self.below(subfolder), "has no number of repeats in its name")
+            below = has_number_below_one(subfolder.name)
+            why = "has a number below 1" if below else "has no number of repeats in its name"
+            self.tell_left_out(self.below(subfolder), why)
+        for subfolder in self.look(path).subfolders:
+            if read_folder_name(subfolder.name) and not self.has_pictures(subfolder):
+                self.scan.warnings.append(f"There are no pictures in {subfolder.name}.")
 
     def run(self) -> FolderScan:
+        """Try the ways a folder can be meant, from the one sd-scripts knows to the loosest."""
         root = self.root
         self.add_asked(root)
-        if self.add_numbered(root) or self.scan.folders:
+        loose = self.look(root).pictures and self.asked_repeats(root) is None
+        if self.add_numbered(root):
             self.tell_rest(root)
-        elif self.list(root).pictures and (named := read_folder_name(root.name)):
+        elif loose and (named := read_folder_name(root.name)):
             self.scan.guesses.append(
                 f"{root.name} is itself a picture folder, one level too deep: it is used alone, "
                 f"with {named[0]} repeats. Choose the folder above it to use its neighbours too."
@@ -241,20 +268,20 @@ class FolderSearch:
             self.add_alone(root, *named)
         elif deeper := self.deeper_roots():
             self.use_deeper(deeper)
-        elif not self.add_plain(root):
+        elif not self.add_plain(root) and not self.scan.folders:
             self.tell_nothing()
         self.tell_strangers()
-        self.tell_unknown_keys()
+        self.scan.unmatched = set(self.repeats) - self.used_keys
         return self.scan
 
     def deeper_roots(self) -> list[Path]:
         """The folders, as near to the root as possible, that hold numbered folders."""
-        level = list(self.list(self.root).subfolders)
+        level = list(self.look(self.root).subfolders)
         for _ in range(DEEPEST - 1):
             found = [path for path in level if self.numbered(path)]
             if found:
                 return found
-            level = [deeper for path in level for deeper in self.list(path).subfolders]
+            level = [deeper for path in level for deeper in self.look(path).subfolders]
         return []
 
     def use_deeper(self, found: list[Path]) -> None:
@@ -272,11 +299,11 @@ class FolderSearch:
         )
         self.add_numbered(found[0])
         self.tell_rest(found[0])
-        if self.list(self.root).pictures:
-            self.tell_left_out([self.list(self.root)], "lies beside the picture folders")
+        if self.look(self.root).pictures:
+            self.tell_left_out([self.look(self.root)], "lies beside the picture folders")
 
     def tell_nothing(self) -> None:
-        listing = self.list(self.root)
+        listing = self.look(self.root)
         seen = [f"{_count(len(listing.subfolders), 'folder')} ({_names(listing.subfolders)})"]
         if not listing.subfolders:
             seen = []
@@ -291,23 +318,28 @@ class FolderSearch:
 
     def tell_strangers(self) -> None:
         used = {path for folder in self.scan.folders for path in folder.files}
-        strangers = [s for path in sorted(used) for s in self.list(path).strangers]
+        strangers = [s for path in sorted(used) for s in self.look(path).strangers]
         if strangers:
             self.scan.warnings.append(
                 f"{_count(len(strangers), 'picture')} left out, in a format that is not read here "
                 f"({_names(strangers)}). Save them as jpg or png."
             )
 
-    def tell_unknown_keys(self) -> None:
-        for key in sorted(set(self.repeats) - self.used_keys):
-            self.scan.warnings.append(
-                f"folder_repeats names {key}, but there is no such folder with pictures."
-            )
-
 
 def _key(path: Path | str) -> str:
     text = str(path).replace("\\", "/").rstrip("/") or "/"
     return os.path.normcase(text).replace("\\", "/")
+
+
+def _read_repeats(name: str, value: object) -> int:
+    try:
+        repeats = read_int(value)
+    except ValueError as error:
+        raise SettingError("folder_repeats", f"{name}: {error}") from error
+    if repeats < 0:
+        raise SettingError("folder_repeats", f"{name}: {repeats} repeats are not possible. Write "
+                           "1 or more, or 0 to leave the folder out.")  # fmt: skip
+    return repeats
 
 
 def _count(number: int, noun: str) -> str:

@@ -39,13 +39,15 @@ class Folder:
 class FolderScan:
     """The folders found, with what was guessed, what is left out, and how to mend it.
 
-    Each mend is {"text": ..., "folder_repeats": {path under the root: repeats}}.
+    Each mend is {"text": ..., "folder_repeats": {path under the root: repeats}}; `unmatched` are
+    the names in folder_repeats that no folder here has.
     """
 
     folders: list[Folder] = field(default_factory=list)
     guesses: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     mends: list[dict] = field(default_factory=list)
+    unmatched: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ def parts_from_settings(settings: TrainSettings, default_resolution: Size) -> La
         )
     layout = Layout(())
     subsets = []
+    unmatched: set[str] | None = None
     others = [settings.conditioning_data_dir, settings.output_dir, settings.logging_dir]
     for root, is_reg in ((train, False), (reg, True)):
         if root is None:
@@ -110,8 +111,14 @@ def parts_from_settings(settings: TrainSettings, default_resolution: Size) -> La
             readable_endings(),
         )
         layout.add_scan(scan)
+        unmatched = scan.unmatched if unmatched is None else unmatched & scan.unmatched
         subsets += [subset_from_settings(settings, folder, is_reg) for folder in scan.folders]
-    layout.parts = (part_from_settings(settings, subsets, default_resolution, layout.guesses),)
+    for name in sorted(unmatched or ()):
+        layout.warnings.append(
+            f"folder_repeats names {name}, but there is no such folder with pictures."
+        )
+    part = part_from_settings(settings, subsets, default_resolution)
+    layout.parts = (fit_part(part, layout.guesses),)
     return layout
 
 
@@ -141,24 +148,18 @@ def subset_from_settings(settings: TrainSettings, folder: Folder, is_reg: bool) 
 
 
 def part_from_settings(
-    settings: TrainSettings,
-    subsets: Iterable[Subset],
-    default_resolution: Size,
-    guesses: list[str],
+    settings: TrainSettings, subsets: Iterable[Subset], default_resolution: Size
 ) -> Part:
-    """A part with the bucket rules of the training settings, made possible by `fit_part`."""
-    return fit_part(
-        Part(
-            subsets=tuple(subsets),
-            resolution=settings.resolution or default_resolution,
-            batch_size=settings.train_batch_size,
-            enable_bucket=settings.enable_bucket,
-            min_bucket_reso=settings.min_bucket_reso,
-            max_bucket_reso=settings.max_bucket_reso,
-            bucket_reso_steps=settings.bucket_reso_steps,
-            bucket_no_upscale=settings.bucket_no_upscale,
-        ),
-        guesses,
+    """A part with the bucket rules of the training settings, not yet seen to by `fit_part`."""
+    return Part(
+        subsets=tuple(subsets),
+        resolution=settings.resolution or default_resolution,
+        batch_size=settings.train_batch_size,
+        enable_bucket=settings.enable_bucket,
+        min_bucket_reso=settings.min_bucket_reso,
+        max_bucket_reso=settings.max_bucket_reso,
+        bucket_reso_steps=settings.bucket_reso_steps,
+        bucket_no_upscale=settings.bucket_no_upscale,
     )
 
 
