@@ -41,7 +41,7 @@ FAILURES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"DO NOT MATCH THE HASHES|has invalid metadata|is not a valid wheel|BadZipFile"
-        r"|IncompleteRead|incomplete-download|Connection broken|ConnectionReset|ReadTimeout",
+        r"|IncompleteRead|incomplete-download|Connection broken:|ConnectionReset|ReadTimeout",
         "A download broke off or was damaged on its way. Start again: set-up goes on where it "
         "stopped.",
     ),

@@ -68,13 +68,15 @@ def _damage(folder: Path) -> str | None:
 def sweep(site: Path) -> None:
     """Remove what a killed pip left, so that the next one installs those packages anew.
 
-    That is: folders set aside (~orch), metadata without a name, and a package's metadata in two
-    versions, of which nobody can tell which files are there.
+    That is: folders set aside (~orch), metadata without a name or a list of files (pip would
+    refuse to replace those), and metadata of two versions of one package.
     """
     folders = list(_metadata_folders(site))
     times = Counter(name for _, name, _ in folders)
     leftovers = [folder for folder, name, _ in folders if times[name] > 1]
-    leftovers += [folder for folder, _, _ in folders if not (folder / "METADATA").is_file()]
+    for folder, _, _ in folders:
+        if not all((folder / needed).is_file() for needed in ("METADATA", "RECORD")):
+            leftovers.append(folder)
     leftovers += site.glob("~*")
     for leftover in leftovers:
         if leftover.is_dir():

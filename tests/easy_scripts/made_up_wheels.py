@@ -1,0 +1,60 @@
+"""Small wheels for the set-up tests, made on the spot: nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import importlib.metadata
+import io
+import zipfile
+from pathlib import Path
+
+
+def make_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
+    """Write NAME-VERSION-py3-none-any.whl with the given files into `folder`."""
+    metadata = f"{name}-{version}.dist-info"
+    content = {
+        **{path: text.encode() for path, text in files.items()},
+        f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{metadata}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        b"Tag: py3-none-any\n",
+    }
+    return _write(folder / f"{name}-{version}-py3-none-any.whl", content, metadata)
+
+
+def make_torch(folder: Path, version: str, cuda: str | None) -> Path:
+    """A torch that tells a version and a CUDA version, and does nothing else."""
+    files = {
+        "torch/__init__.py": f"from torch import version\n__version__ = '{version}'\n",
+        "torch/version.py": f"cuda = {cuda!r}\n",
+    }
+    return make_wheel(folder, "torch", version, files)
+
+
+def repack_pip(folder: Path) -> str:
+    """Pack the pip that runs these tests into a wheel again; returns its version."""
+    pip = importlib.metadata.distribution("pip")
+    metadata = f"pip-{pip.version}.dist-info"
+    left_out = (".pyc", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+    content = {
+        str(file): Path(pip.locate_file(file)).read_bytes()
+        for file in pip.files or []
+        if not str(file).startswith("..") and not str(file).endswith(left_out)
+    }
+    _write(folder / f"pip-{pip.version}-py3-none-any.whl", content, metadata)
+    return pip.version
+
+
+def _write(path: Path, content: dict[str, bytes], metadata: str) -> Path:
+    record = io.StringIO()
+    writer = csv.writer(record)
+    for name, data in content.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        writer.writerow([name, f"sha256={digest}", len(data)])
+    writer.writerow([f"{metadata}/RECORD", "", ""])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, data in content.items():
+            wheel.writestr(name, data)
+        wheel.writestr(f"{metadata}/RECORD", record.getvalue())
+    return path

@@ -1,0 +1,118 @@
+"""python -m easy_scripts: help, version, unknown verbs, Pythons that cannot be used."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from easy_scripts import verbs
+from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.python_version import refuse_python
+from scripts.core.errors import SuiteError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(*arguments, folder=ROOT, door=("-m", "easy_scripts")):
+    # -I -S: nothing but the standard library can be imported (and -I needs the path spelled out)
+    bare = ["-S"] if door[0] == "-m" else ["-I", "-S"]
+    return subprocess.run(
+        [sys.executable, *bare, *door, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("flag", [["--help"], ["-h"], []])
+def test_help_names_every_verb_and_needs_the_standard_library_only(flag):
+    result = start(*flag)
+    assert result.returncode == 0, result.stderr
+    for name, verb in verbs.VERBS.items():
+        assert re.search(rf"^  {name} +{re.escape(verb.summary)}$", result.stdout, re.M)
+
+
+@pytest.mark.parametrize("verb", ["setup", "test"])
+def test_help_of_a_verb(verb):
+    result = start(verb, "--help")
+    assert result.returncode == 0
+    assert f"easy_scripts {verb}" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["practice", "train"])
+def test_help_before_setup_says_how_to_get_on(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "Project", lambda: Project(tmp_path))
+    assert verbs.run([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"easy_scripts {verb}" in shown and "python -m easy_scripts setup" in shown
+
+
+def test_version_is_that_of_pyproject():
+    line = next(
+        line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "version =" in line
+    )
+    assert start("--version").stdout == f"Easy LoRA {line.split(chr(34))[1]}\n"
+
+
+def test_a_missing_pyproject_is_told(tmp_path):
+    with pytest.raises(SuiteError, match="Download Easy LoRA again"):
+        project_version(tmp_path)
+
+
+def test_from_another_folder(tmp_path):
+    result = start("--version", folder=tmp_path, door=(str(ROOT / "easy_scripts"),))
+    assert result.stdout == f"Easy LoRA {project_version()}\n", result.stderr
+
+
+def test_an_unknown_verb_is_told_with_those_that_exist():
+    result = start("bake")
+    assert result.returncode == 1
+    assert "bake" in result.stderr and "practice" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "bits", "reason"),
+    [
+        ((2, 7), 64, "too old"),
+        ((3, 9), 64, "too old"),
+        ((3, 10), 64, None),
+        ((3, 11), 64, None),
+        ((3, 12), 64, None),
+        ((3, 13), 64, None),
+        ((3, 14), 64, "so new"),
+        ((4, 0), 64, "so new"),
+        ((3, 12), 32, "32-bit"),
+    ],
+)
+def test_pythons(version, bits, reason):
+    sentence = refuse_python(version, bits)
+    if reason is None:
+        assert sentence is None
+    else:
+        assert reason in sentence and f"{version[0]}.{version[1]}" in sentence
+
+
+def test_a_bug_of_ours_gets_a_log_and_its_own_exit_code(tmp_path, monkeypatch, capsys):
+    def broken(_arguments):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(verbs, "Project", lambda: Project(tmp_path))
+    monkeypatch.setitem(verbs.VERBS, "test", verbs.Verb("test", "", broken))
+    assert verbs.run(["test"]) == 70
+    (log,) = (tmp_path / "logs").iterdir()
+    assert "ZeroDivisionError: ours" in log.read_text()
+    assert str(log) in capsys.readouterr().err
+
+
+def test_the_readme_names_only_verbs_that_exist_and_files_that_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"python -m easy_scripts (\w+)", text)) == set(verbs.VERBS)
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", text):
+        assert (ROOT / target).exists(), f"README.md speaks of {target}"

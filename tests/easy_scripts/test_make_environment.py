@@ -1,0 +1,415 @@
+"""Set-up for real, but small: real venvs, real pip, wheels of a few bytes, no network."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_wheels import make_torch, make_wheel, repack_pip
+
+from easy_scripts.install import make_environment as making
+from easy_scripts.install import skeleton
+from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
+from easy_scripts.install.nvidia import Nvidia
+from easy_scripts.install.setup_lock import setup_lock
+from easy_scripts.launcher.judge import State, judge, read_json
+from easy_scripts.launcher.project import Project
+from scripts.core.errors import SuiteError
+from scripts.core.events import Note, Stage
+
+DRIVER = Path(__file__).with_name("set_up_made_up_project.py")
+TINY = {"tiny.py": "NAME = 'tiny'\n", "tiny_data.txt": "x" * 1000}
+WISHES = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    make_torch(folder, "2.13.0", None)
+    make_torch(folder, "2.13.0+cu126", "12.6")
+    make_torch(folder, "2.13.0+cu128", None)  # an index that serves the wrong build
+    make_wheel(folder, "tiny", "1.0", TINY)
+    make_wheel(folder, "tiny", "1.1", {**TINY, "tiny.py": "NAME = 'newer'\n"})
+    make_wheel(folder, "tool", "3.0", {"tool.py": ""})
+    make_wheel(folder, "broken", "1.0", {"broken.py": "raise OSError('libmissing.so: not there')"})
+    (folder / "pip_version").write_text(repack_pip(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def offline(wheels, monkeypatch):
+    """pip finds the made-up wheels and nothing else."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+
+
+def write_locks(project, wheels, tiny="1.0"):
+    project.locks.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "pip": f"pip=={(wheels / 'pip_version').read_text()}\n",
+        "common": f"tiny=={tiny}\n",
+        "cuda13-linux": "",
+        "cpu": "-r common.txt\ntorch==2.13.0+cpu\n",
+        "cu126": "-r common.txt\ntorch==2.13.0+cu126\n",
+        "cu128": "-r common.txt\ntorch==2.13.0+cu128\n",
+        "test": "tool==3.0\n",
+    }
+    for name, text in texts.items():
+        (project.locks / f"{name}.txt").write_text(text)
+
+
+@pytest.fixture
+def empty(tmp_path, wheels):
+    """A project that was never set up."""
+    project = Project(tmp_path / "Easy LoRA für alle")
+    write_locks(project, wheels)
+    return project
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory, wheels):
+    """A project that was set up; made once, for the tests to copy."""
+    project = Project(tmp_path_factory.mktemp("finished") / "Easy LoRA")
+    write_locks(project, wheels)
+    return project
+
+
+@pytest.fixture
+def moved(finished_once, tmp_path):
+    """A set-up project that was then copied to another folder."""
+    if not finished_once.environment.exists():
+        set_up(finished_once)
+    project = Project(tmp_path / "Moved ü")
+    shutil.copytree(finished_once.root, project.root, symlinks=True)
+    return project
+
+
+def set_up(project, wishes=WISHES):
+    """Set up, and return what was reported."""
+    events = []
+    make_environment(project, wishes, events.append)
+    return events
+
+
+def notes(events):
+    return " ".join(event.text for event in events if isinstance(event, Note))
+
+
+def stages(events):
+    return [event.name for event in events if isinstance(event, Stage)]
+
+
+def run_inside(project, code):
+    return subprocess.run(
+        [str(project.python), "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_from_nothing(empty):
+    assert judge(empty).state is State.MISSING
+    events = set_up(empty)
+    assert "ordinary package source, in the same version" in notes(events)
+    assert judge(empty).whole
+    assert read_json(empty.stamp)["torch"] == {"version": "2.13.0", "cuda": None}
+    assert run_inside(empty, "import tiny, torch; print(tiny.NAME, torch.__version__)") == (
+        "tiny 2.13.0"
+    )
+    (log,) = empty.logs.glob("setup-*.log")
+    assert "Successfully installed tiny-1.0" in log.read_text()
+    assert not empty.workspace.exists()
+
+
+def test_a_second_run_needs_no_network_and_changes_nothing(moved, monkeypatch):
+    set_up(moved)
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    before = read_json(moved.stamp)
+    events = set_up(moved)
+    assert not any("Installing" in stage for stage in stages(events))
+    assert read_json(moved.stamp) == before
+
+
+def test_a_moved_folder_is_mended_without_installing_again(moved, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    assert judge(moved).state is State.MOVED
+    set_up(moved)
+    assert judge(moved).whole
+    assert run_inside(moved, "import sys; print(sys.prefix)") == str(moved.environment)
+
+
+def test_a_vanished_base_python_is_mended_without_installing_again(moved, monkeypatch):
+    settings = moved.environment / "pyvenv.cfg"
+    lines = settings.read_text().splitlines()
+    gone = ["home = /gone/python/bin" if line.startswith("home") else line for line in lines]
+    settings.write_text("\n".join(gone) + "\n")
+    for link in moved.python.parent.glob("python*"):
+        link.unlink()
+        link.symlink_to("/gone/python/bin/python3")
+    assert judge(moved).state is State.PYTHON_GONE
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    set_up(moved)
+    assert judge(moved).whole
+    assert run_inside(moved, "import tiny; print(tiny.NAME)") == "tiny"
+
+
+def test_packages_of_another_python_are_not_kept(moved):
+    settings = moved.environment / "pyvenv.cfg"
+    settings.write_text("home = /gone/python3.9/bin\nversion = 3.9.18\n")
+    plan = read_json(moved.plan)
+    making.write_json(moved.plan, {**plan, "python": "3.9.18"})
+    marker = moved.environment / "old"
+    marker.write_text("")
+    set_up(moved)
+    assert judge(moved).whole
+    assert not marker.exists()
+    assert not list(moved.root.glob(".venv-*"))
+
+
+def site(project):
+    return skeleton.site_packages(project)
+
+
+def lose_a_file(project):
+    (site(project) / "tiny.py").unlink()
+
+
+def cut_a_file(project):
+    (site(project) / "tiny_data.txt").write_text("x")
+
+
+def lose_the_record(project):
+    (site(project) / "tiny-1.0.dist-info" / "RECORD").unlink()
+
+
+def lose_the_metadata(project):
+    (site(project) / "tiny-1.0.dist-info" / "METADATA").unlink()
+
+
+def leave_a_folder_aside(project):
+    (site(project) / "tiny.py").rename(site(project) / "~iny.py")
+
+
+def have_two_versions(project):
+    old = site(project) / "tiny-1.0.dist-info"
+    shutil.copytree(old, site(project) / "tiny-0.9.dist-info")
+
+
+def damage_torch(project):
+    (site(project) / "torch" / "version.py").unlink()
+
+
+def damage_pip(project):
+    shutil.rmtree(site(project) / "pip" / "_internal")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lose_a_file,
+        cut_a_file,
+        lose_the_record,
+        lose_the_metadata,
+        leave_a_folder_aside,
+        have_two_versions,
+        damage_torch,
+        damage_pip,
+    ],
+)
+def test_damage_is_found_and_mended(moved, damage):
+    set_up(moved)
+    damage(moved)
+    assert check_environment(moved, WISHES, lambda event: None)
+    set_up(moved)
+    assert check_environment(moved, WISHES, lambda event: None) is None
+    assert run_inside(moved, "import tiny, torch; print(tiny.NAME, torch.version.cuda)") == (
+        "tiny None"
+    )
+    assert len((site(moved) / "tiny_data.txt").read_text()) == 1000
+    assert not list(site(moved).glob("~*"))
+
+
+def test_a_changed_lock_brings_the_new_version(moved, wheels):
+    set_up(moved)
+    write_locks(moved, wheels, tiny="1.1")
+    assert judge(moved).state is State.LOCK_CHANGED
+    set_up(moved)
+    assert judge(moved).whole
+    assert run_inside(moved, "import tiny; print(tiny.NAME)") == "newer"
+
+
+def test_an_extra_is_added_and_kept(moved):
+    assert judge(moved, "test").state is State.MOVED
+    set_up(moved, replace(WISHES, extra="test"))
+    assert judge(moved, "test").whole
+    (site(moved) / "tool.py").unlink()
+    set_up(moved)  # without asking for it again
+    assert judge(moved, "test").whole
+    assert run_inside(moved, "import tool; print('there')") == "there"
+
+
+def run_driver(project, *arguments):
+    return subprocess.run(
+        [sys.executable, str(DRIVER), str(project.root), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("stage", ["Preparing", "Installing PyTorch", "Installing 1", "Checking"])
+def test_killed_when_a_step_begins(empty, stage):
+    killed = run_driver(empty, stage)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert not judge(empty).whole
+    set_up(empty)
+    assert judge(empty).whole
+    assert check_environment(empty, WISHES, lambda event: None) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 1.4, 2.0, 2.7, 3.5, 4.4, 5.4, 6.5])
+def test_killed_with_all_its_children_at_some_point(empty, seconds):
+    process = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(empty.root)],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    set_up(empty)
+    assert judge(empty).whole
+    assert check_environment(empty, WISHES, lambda event: None) is None
+
+
+def test_a_second_setup_is_refused_and_a_stale_lock_is_not(empty):
+    with setup_lock(empty.logs):
+        refused = run_driver(empty)
+        assert refused.returncode == 1
+        assert f"Another set-up is already running in this folder (process {os.getpid()}" in (
+            refused.stdout
+        )
+    assert not empty.environment.exists()
+    with setup_lock(empty.logs):  # the file is still there, its holder is not
+        pass
+
+
+def test_the_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
+    with setup_lock(tmp_path) as lock:
+        child = subprocess.Popen(["sleep", "30"], pass_fds=(lock,))
+    try:
+        with pytest.raises(SuiteError, match="already running"), setup_lock(tmp_path):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+    with setup_lock(tmp_path):
+        pass
+
+
+def test_the_build_that_arrived_is_told_and_changed_when_the_index_answers(moved):
+    wishes = replace(WISHES, kind="cu126")
+    events = set_up(moved, wishes)
+    assert "build for the processor only" in notes(events)
+    assert "Run set-up again" in notes(events)
+    stamp = read_json(moved.stamp)
+    assert (stamp["kind"], stamp["torch"]["cuda"]) == ("cu126", None)
+    asked_for = []
+    set_up(moved, replace(wishes, kind=None, reachable=lambda url: not asked_for.append(url)))
+    assert read_json(moved.stamp)["torch"] == {"version": "2.13.0+cu126", "cuda": "12.6"}
+    assert asked_for == ["https://download.pytorch.org/whl/cu126/torch/"]
+
+
+def test_an_index_with_the_wrong_build_is_not_believed(moved):
+    wishes = replace(WISHES, kind="cu128", reachable=lambda address: True)
+    with pytest.raises(SuiteError, match=r"build for the processor only.*CUDA 12\.8"):
+        set_up(moved, wishes)
+    assert not judge(moved).whole
+
+
+def test_a_package_that_cannot_be_loaded_is_named(moved, wheels):
+    (moved.locks / "common.txt").write_text("tiny==1.0\nbroken==1.0\n")
+    with pytest.raises(SuiteError, match="broken is installed, but cannot be loaded") as caught:
+        set_up(moved, replace(WISHES, imports=("torch", "broken")))
+    assert "libmissing.so" in str(caught.value)
+    assert not judge(moved).whole
+
+
+def test_no_package_source_is_one_sentence_with_the_log(empty, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    with pytest.raises(SuiteError) as caught:
+        set_up(empty)
+    message = str(caught.value)
+    (log,) = empty.logs.glob("setup-*.log")
+    assert "The package source has no pip==" in message and str(log) in message
+    assert "Traceback" not in message
+    assert not judge(empty).whole
+
+
+def test_a_folder_of_that_name_from_somebody_else_is_kept(empty):
+    empty.environment.mkdir()
+    (empty.environment / "my work.txt").write_text("dear to me")
+    events = set_up(empty)
+    (kept,) = empty.root.glob(".venv-not-from-easy-lora-*")
+    assert (kept / "my work.txt").read_text() == "dear to me"
+    assert str(kept) in notes(events)
+    assert judge(empty).whole
+
+
+def test_a_file_of_that_name_is_not_touched(empty):
+    empty.environment.write_text("a file")
+    with pytest.raises(SuiteError, match="is a file"):
+        set_up(empty)
+    assert empty.environment.read_text() == "a file"
+
+
+def test_a_full_disk_is_noticed_before_anything_is_fetched(empty, monkeypatch):
+    free = shutil._ntuple_diskusage(10**12, 10**12, 200 * 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(SuiteError, match=r"too little room .* 2\.5 GB and 0\.2 GB are free"):
+        set_up(empty)
+    assert not empty.environment.exists()
+
+
+def test_a_python_without_venv_gets_the_remedy(empty, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        skeleton.importlib.util,
+        "find_spec",
+        lambda name: None if name == "ensurepip" else find(name),
+    )
+    with pytest.raises(SuiteError, match=r"sudo apt install python3\.\d+-venv"):
+        set_up(empty)
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(empty):
+    empty.root.chmod(0o555)
+    try:
+        with pytest.raises(SuiteError, match="cannot write into its folder"):
+            set_up(empty)
+    finally:
+        empty.root.chmod(0o755)
+
+
+def test_the_kind_is_chosen_once_and_kept_until_asked_again(moved):
+    def no_card():
+        return Nvidia()
+
+    set_up(moved, replace(WISHES, kind="auto", detect=no_card))
+    assert read_json(moved.stamp)["asked"] == "auto"
+    assert making.decide_kind(moved, replace(WISHES, kind=None, detect=no_card))[0] == "auto"
+    making.write_json(moved.plan, {**read_json(moved.plan), "asked": "cu126"})
+    asked, choice = making.decide_kind(moved, Wishes())
+    assert (asked, choice.kind) == ("cu126", "cu126")

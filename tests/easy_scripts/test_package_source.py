@@ -1,0 +1,69 @@
+"""The three-second question whether PyTorch's own index answers, asked of local servers."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+
+from easy_scripts.install.package_source import SECONDS, index_reachable
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path.startswith("/whl/") else 403)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_an_index_that_answers(server):
+    assert index_reachable(f"{server}/whl/cpu/torch/")
+
+
+def test_an_index_that_refuses(server):
+    assert not index_reachable(f"{server}/forbidden")
+
+
+def test_a_proxy_is_used(server):
+    assert index_reachable("http://index.invalid/whl/", proxy=server) is False  # it got the path
+    assert not index_reachable("http://index.invalid/whl/")
+
+
+def test_nobody_there():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert not index_reachable(f"http://127.0.0.1:{port}/")
+
+
+def test_a_server_that_never_answers_costs_three_seconds():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        assert not index_reachable(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        taken = time.monotonic() - started
+    assert SECONDS == 3.0
+    assert 2.5 < taken < 6
+
+
+def test_an_address_that_is_none():
+    assert not index_reachable("no address")
