@@ -30,7 +30,7 @@ from scripts.practice.vae_training import encode_pictures
 class DenoiserPlan:
     """How U-Net and text encoder are trained; the first ``short_share`` with short captions."""
 
-    steps: int = 10000
+    steps: int = 8000
     short_share: float = 0.65
     batch: int = 32
     peak_rate: float = 1.2e-3
