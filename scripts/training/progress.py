@@ -42,6 +42,7 @@ class Progress:
         self._smooth: float | None = None
         self._last_report = -math.inf
         self._first = done + 1
+        self.reported_step = done
         self._timed_from: float | None = None
 
     def add(self, loss: torch.Tensor) -> None:
@@ -74,6 +75,7 @@ class Progress:
             losses.append(Loss(loss, self._smooth))
         now = time.monotonic()
         self._last_report = now
+        self.reported_step = step
         seconds = None
         if self._timed_from is None:
             self._timed_from = now

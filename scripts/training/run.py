@@ -17,7 +17,7 @@ from scripts.core.events import Control, Report, Saved
 from scripts.core.files import write_text
 from scripts.dataset.dataset import Dataset
 from scripts.dataset.latents import LatentSource
-from scripts.dataset.tags import tag_occurrence
+from scripts.dataset.summary import tag_occurrence
 from scripts.lora.file import save_lora
 from scripts.lora.metadata import BaseHashes, RunFacts, training_metadata
 from scripts.lora.network import LoRANetwork
@@ -161,6 +161,9 @@ class Run:
         self.metrics.close()
 
     def _flush(self, position: Position) -> None:
+        """Look at the losses and report the step, unless that has been done already."""
+        if position.step == self.progress.reported_step:
+            return
         rates = current_learning_rates(self.optimizer)
         losses = self.progress.flush(position.step, position.epoch, rates)
         first = position.step - len(losses) + 1
@@ -190,6 +193,7 @@ class Run:
                 mixed_precision=self.formats.mixed_precision,
                 started=self.started,
                 finished=time.time(),
+                optimizer=self.optimizer_title,
             ),
             self.hashes,
         )

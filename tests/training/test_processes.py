@@ -1,0 +1,60 @@
+"""Several processes: half the steps an epoch, one file, one progress, like one with both batches."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import draw_pictures
+from safetensors.torch import load_file
+
+from scripts.core.files import PROJECT_FOLDER
+from scripts.core.safetensors_header import read_header
+
+BOTH = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1", "--cpu",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "scripts.train"]  # fmt: skip
+
+
+def launch(words, config, folder):
+    config_path = folder / "run.json"
+    config_path.write_text(json.dumps(config))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    stdin, open_end = os.pipe()  # its end would mean that the window died
+    try:
+        done = subprocess.run(
+            [sys.executable, *words, "--config", str(config_path), "--events"],
+            capture_output=True, text=True, cwd=PROJECT_FOLDER, env=environment, timeout=300,
+            stdin=stdin,
+        )  # fmt: skip
+    finally:
+        os.close(stdin)
+        os.close(open_end)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"event"')]
+
+
+@pytest.fixture
+def config(tiny_sd15, tmp_path):
+    root = tmp_path / "pictures"
+    draw_pictures(root / "1_cat", [(64, 64)] * 7, [f"a cat {number}" for number in range(7)])
+    return {
+        "pretrained_model_name_or_path": str(tiny_sd15), "train_data_dir": str(root),
+        "output_dir": str(tmp_path / "out"), "resolution": 64, "min_bucket_reso": 64,
+        "network_dim": 2, "max_train_epochs": 2, "optimizer_type": "AdamW",
+        "save_precision": "float", "save_state": True,
+    }  # fmt: skip
+
+
+def test_two_processes_make_half_the_steps_and_one_file(config, tmp_path):
+    events = launch(BOTH, config, tmp_path)
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["done"] == steps[-1]["total"] == 8  # 7 batches: 4 a process, two epochs
+    done = [event for event in events if event["event"] == "done"]
+    assert len(done) == 1
+    saved = [event["path"] for event in events if event["event"] == "saved"]
+    assert sorted(os.path.basename(path) for path in saved) == ["last-state", "last.safetensors"]
+    metadata = read_header(done[0]["path"]).metadata
+    assert metadata["ss_steps"] == "8" and metadata["ss_total_batch_size"] == "2"
+    assert any(tensor.abs().max() > 0 for key, tensor in load_file(done[0]["path"]).items()
+               if "lora_up" in key)  # fmt: skip
