@@ -1,137 +1,56 @@
-"""What several tests need: tiny base models, folders of pictures, a run of the training."""
+"""A pytest plugin for .ci/run: a skipped test fails the run unless allowed_skips.txt names it.
+
+Used by `pytest -p tests.skip_guard`. At home a skip is a piece of information; in CI a test that
+skips itself because something is missing would look as if it had passed.
+"""
 
 from __future__ import annotations
 
-import json
-import random
-import struct
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
 
-DATA = Path(__file__).parent / "data"
-# What the shapes of the tiny reference models cannot tell (tests/data/models/*_config).
-SHAPES = {
-    "tiny_sd15": {"unet_heads": 2, "unet_groups": 4, "vae_groups": 4, "text_heads": 2},
-    "tiny_sdxl": {"unet_heads": [1, 2, 4], "unet_groups": 2, "vae_groups": 4, "text_heads": 2,
-                  "text2_heads": 4},
-}  # fmt: skip
+ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 
-def with_shape_hint(source: Path, target: Path, hint: dict[str, Any]) -> Path:
-    """Copy a safetensors file, with `easy_lora_shape` added to the header's metadata."""
-    data = source.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8 : 8 + length])
-    header.setdefault("__metadata__", {})["easy_lora_shape"] = json.dumps(hint)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    target.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
-    return target
+class SkipGuard:
+    """Collects the skips of a run and fails the run for those that are not allowed."""
+
+    def __init__(self, allowed: list[str]) -> None:
+        self._allowed = allowed
+        self._unexpected: list[str] = []
+
+    def _note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if not report.skipped:
+            return
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected failure"
+        skip = f"{report.nodeid}: {why}"
+        if not any(skip.startswith(allowed) for allowed in self._allowed):
+            self._unexpected.append(skip)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Look at one phase of one test."""
+        self._note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Look at one collected file: it may skip itself as a whole."""
+        self._note(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run."""
+        if self._unexpected and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which, above pytest's closing line."""
+        if self._unexpected:
+            terminalreporter.section("skipped without leave (tests/allowed_skips.txt)")
+            for skip in self._unexpected:
+                terminalreporter.line(skip)
 
 
-@pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory) -> dict[str, Path]:
-    """The tiny reference models by name, as files that can be loaded without their configs."""
-    folder = tmp_path_factory.mktemp("models")
-    return {
-        name: with_shape_hint(DATA / "models" / f"{name}.safetensors",
-                              folder / f"{name}.safetensors", hint)
-        for name, hint in SHAPES.items()
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tiny_sd15(tiny_models) -> Path:
-    """A tiny base model of the SD1.5 layout."""
-    return tiny_models["tiny_sd15"]
-
-
-@pytest.fixture(scope="session")
-def tiny_sdxl(tiny_models) -> Path:
-    """A tiny base model of the SDXL layout."""
-    return tiny_models["tiny_sdxl"]
-
-
-def draw_pictures(
-    folder: Path, sizes: list[tuple[int, int]], captions: list[str | None], seed: int = 0
-) -> Path:
-    """Fill `folder` with seeded pictures 000.png, ... and their caption files (None: no file)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw = random.Random(seed)
-    for number, (size, caption) in enumerate(zip(sizes, captions, strict=True)):
-        picture = Image.new("RGB", size, tuple(draw.randrange(256) for _ in range(3)))
-        box = [size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2]
-        ImageDraw.Draw(picture).ellipse(box, fill=tuple(draw.randrange(256) for _ in range(3)))
-        picture.save(folder / f"{number:03d}.png")
-        if caption is not None:
-            (folder / f"{number:03d}.txt").write_text(caption, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def pictures(tmp_path) -> Path:
-    """A root folder with 2_cat: four pictures of 64 x 64 with captions."""
-    captions = [f"a cat, tag {number}, sitting" for number in range(4)]
-    draw_pictures(tmp_path / "pictures" / "2_cat", [(64, 64)] * 4, captions)
-    return tmp_path / "pictures"
-
-
-@dataclass
-class Trained:
-    """What a test run of the training left behind."""
-
-    path: Path
-    events: list = field(default_factory=list)
-
-    def of(self, kind: str) -> list:
-        """The events of one kind."""
-        return [event for event in self.events if event.kind == kind]
-
-    def state(self) -> dict:
-        """The tensors of the LoRA file, read with the plain safetensors package."""
-        from safetensors.torch import load_file
-
-        return load_file(self.path)
-
-    def metadata(self) -> dict[str, str]:
-        """The metadata of the LoRA file."""
-        from scripts.core.safetensors_header import read_header
-
-        return read_header(self.path).metadata
-
-    def notes(self) -> str:
-        """All notes in one text."""
-        return "\n".join(event.text for event in self.of("note"))
-
-
-@pytest.fixture
-def run_training(tiny_sd15, pictures, tmp_path, monkeypatch):
-    """A function that trains on the tiny model with the given settings and gives a `Trained`.
-
-    Defaults: 64 x 64 pixels, dim 2, AdamW, 3 steps, batch 2. `control` may be given to stop.
-    """
-    from scripts.core.events import Control
-    from scripts.settings.train import read_train_settings
-    from scripts.training import start
-
-    monkeypatch.setattr(start, "CACHE_FOLDER", tmp_path / "cache")
-
-    def run(control: Control | None = None, **values: Any) -> Trained:
-        settings, _ = read_train_settings(
-            {
-                "pretrained_model_name_or_path": tiny_sd15, "train_data_dir": pictures,
-                "output_dir": tmp_path / "out", "resolution": 64, "min_bucket_reso": 64,
-                "max_bucket_reso": 128, "network_dim": 2, "optimizer_type": "AdamW",
-                "learning_rate": 1e-2, "max_train_steps": 3, "train_batch_size": 2,
-                "save_precision": "float", **values,
-            }
-        )  # fmt: skip
-        trained = Trained(Path())
-        trained.path = start.train(settings, trained.events.append, control or Control())
-        return trained
-
-    return run
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the guard."""
+    lines = (line.strip() for line in ALLOWED.read_text(encoding="utf-8").splitlines())
+    allowed = [line for line in lines if line and not line.startswith("#")]
+    config.pluginmanager.register(SkipGuard(allowed), "allowed-skips")

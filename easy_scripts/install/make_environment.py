@@ -23,7 +23,7 @@ from easy_scripts.install.package_source import index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
 from easy_scripts.install.pip_steps import Workshop
 from easy_scripts.install.setup_lock import setup_lock
-from easy_scripts.install.skeleton import make_skeleton
+from easy_scripts.install.skeleton import make_skeleton, refuse_a_file
 from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
 from easy_scripts.launcher.project import Project, write_json
 from scripts.core.errors import SuiteError
@@ -104,6 +104,7 @@ def _workshop(project: Project) -> Iterator[Workshop]:
 
 def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     project = workshop.project
+    refuse_a_file(project.environment)
     asked, choice = decide_kind(project, wishes)
     kind = KINDS[choice.kind]
     extras = _extras(project, wishes)

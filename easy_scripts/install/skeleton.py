@@ -29,6 +29,15 @@ OLD = ".venv-old-"
 NOT_OURS = ".venv-not-from-easy-lora-"
 
 
+def refuse_a_file(folder: Path) -> None:
+    """Raise SuiteError when there is a file where the environment has to be."""
+    if folder.exists() and not folder.is_dir():
+        raise SuiteError(
+            f"{folder} is a file, but Easy LoRA needs a folder of that name. Rename the file and "
+            "start again."
+        )
+
+
 def refuse_python_without_venv() -> None:
     """Raise SuiteError when this Python cannot make environments (Debian splits that off)."""
     if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
@@ -74,11 +83,6 @@ def _must_begin_anew(project: Project) -> bool:
     folder = project.environment
     if not folder.exists():
         return False
-    if not folder.is_dir():
-        raise SuiteError(
-            f"{folder} is a file, but Easy LoRA needs a folder of that name. Rename the file and "
-            "start again."
-        )
     plan = read_json(project.plan)
     if not plan:
         return any(folder.iterdir())

@@ -14,9 +14,10 @@ from pathlib import Path
 def make_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
     """Write NAME-VERSION-py3-none-any.whl with the given files into `folder`."""
     metadata = f"{name}-{version}.dist-info"
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     content = {
         **{path: text.encode() for path, text in files.items()},
-        f"{metadata}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{metadata}/METADATA": about.encode(),
         f"{metadata}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
         b"Tag: py3-none-any\n",
     }

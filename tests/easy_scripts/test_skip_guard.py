@@ -1,8 +1,7 @@
-"""In CI, a skip that nobody allowed fails the run (tests/conftest.py)."""
+"""In .ci/run, a skip that nobody allowed fails the run (tests/skip_guard.py)."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+GUARD = Path(__file__).resolve().parents[1] / "skip_guard.py"
 TEST = """
 import pytest
 
@@ -23,22 +22,21 @@ def test_skips():
 
 
 @pytest.mark.parametrize(
-    ("continuous_integration", "allowed", "code"),
+    ("options", "allowed", "code"),
     [
-        ("", "", 0),
-        ("true", "", 1),
-        ("true", "test_it.py::test_skips: Skipped: no such thing\n", 0),
-        ("true", "# test_it.py::test_skips\ntest_it.py::test_other\n", 1),
+        ([], "", 0),
+        (["-p", "skip_guard"], "", 1),
+        (["-p", "skip_guard"], "test_it.py::test_skips: Skipped: no such thing\n", 0),
+        (["-p", "skip_guard"], "# test_it.py::test_skips\ntest_it.py::test_other\n", 1),
     ],
 )
-def test_a_skip(tmp_path, continuous_integration, allowed, code):
-    shutil.copy(CONFTEST, tmp_path)
+def test_a_skip(tmp_path, options, allowed, code):
+    shutil.copy(GUARD, tmp_path)
     (tmp_path / "allowed_skips.txt").write_text(allowed)
     (tmp_path / "test_it.py").write_text(TEST)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", "."],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".", *options],
         cwd=tmp_path,
-        env={**os.environ, "CI": continuous_integration},
         capture_output=True,
         text=True,
     )
