@@ -144,16 +144,16 @@ def decode(vae: AutoencoderKL, latents: Tensor, latent_scale: float) -> np.ndarr
 
 def _decode_some(vae: AutoencoderKL, latents: Tensor) -> Tensor:
     parameter = next(vae.parameters())
+    dtype = parameter.dtype
     latents = latents.to(parameter.device)
-    pixels = _decode_within_memory(vae, latents.to(parameter.dtype))
-    if not _finite(pixels) and parameter.dtype != torch.float32 and _finite(latents):
-        log.warning("The VAE gave numbers that are not finite in %s; decoding in float32.",
-                    parameter.dtype)  # fmt: skip
-        vae.to(torch.float32)
+    pixels = _decode_within_memory(vae, latents.to(dtype))
+    if not _finite(pixels) and dtype != torch.float32 and _finite(latents):
+        log.warning("The VAE gave numbers that are not finite in %s; decoding in float32.", dtype)
+        nn.Module.to(vae, torch.float32)
         try:
             pixels = _decode_within_memory(vae, latents.float())
         finally:
-            vae.to(parameter.dtype)
+            nn.Module.to(vae, dtype)
     return pixels.float().cpu() / 2 + 0.5
 
 
@@ -175,7 +175,7 @@ def _in_tiles(vae: AutoencoderKL) -> Iterator[None]:
     try:
         yield
     finally:
-        vae.enable_tiling(before)
+        vae.use_tiling = before
 
 
 def _finite(values: Tensor) -> bool:
