@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
+from picture_folders import draw_pictures
 
 # Tiny models gain nothing from threads, and several threads on a busy machine wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+pytest_plugins = ["skip_guard"]
 
 DATA = Path(__file__).parent / "data"
 
@@ -27,22 +28,6 @@ def tiny_sd15() -> Path:
 def tiny_sdxl() -> Path:
     """A tiny base model of the SDXL layout."""
     return DATA / "models" / "tiny_sdxl.safetensors"
-
-
-def draw_pictures(
-    folder: Path, sizes: list[tuple[int, int]], captions: list[str | None], seed: int = 0
-) -> Path:
-    """Fill `folder` with seeded pictures 000.png, ... and their caption files (None: no file)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw = random.Random(seed)
-    for number, (size, caption) in enumerate(zip(sizes, captions, strict=True)):
-        picture = Image.new("RGB", size, tuple(draw.randrange(256) for _ in range(3)))
-        box = [size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2]
-        ImageDraw.Draw(picture).ellipse(box, fill=tuple(draw.randrange(256) for _ in range(3)))
-        picture.save(folder / f"{number:03d}.png")
-        if caption is not None:
-            (folder / f"{number:03d}.txt").write_text(caption, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Several processes: half the steps an epoch, one file, one progress, like one with both batches."""
+"""Several processes: half the steps an epoch, one file, one progress."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import draw_pictures
+from picture_folders import draw_pictures
 from safetensors.torch import load_file
 
 from scripts.core.files import PROJECT_FOLDER
