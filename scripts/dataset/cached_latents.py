@@ -48,7 +48,7 @@ class CachedLatents(LatentSource):
         self.hashes: dict[Path, str] = {}
 
     def key(self, picture: Picture, variant: Variant) -> str:
-        """The cache key of a variant. Raises OSError when the picture is gone."""
+        """The cache key of a variant. Raises UnreadablePicture when the picture is gone."""
         mask = mask_source(picture)
         mask_content = mask if isinstance(mask, str) else self.content_hash(mask)
         content = self.content_hash(picture.path)
@@ -57,17 +57,25 @@ class CachedLatents(LatentSource):
     def content_hash(self, path: Path) -> str:
         """The SHA-256 of a file, asked for once a run."""
         if path not in self.hashes:
-            self.hashes[path] = self.store.content_hash(path)
+            try:
+                self.hashes[path] = self.store.content_hash(path)
+            except OSError as error:
+                raise UnreadablePicture(f"it cannot be read ({error.strerror})") from error
         return self.hashes[path]
 
     def unreadable_pictures(self) -> dict[Path, str]:
-        """The pictures of this data set that could not be opened when they were encoded."""
-        unreadable = self.store.index.unreadable
-        return {
-            picture.path: unreadable[str(picture.path)]
-            for picture in self.dataset.pictures
-            if str(picture.path) in unreadable
-        }
+        """The pictures of this data set that have no rows since they cannot be opened, and why."""
+        found = {}
+        index = self.store.index
+        for picture in self.dataset.pictures:
+            try:
+                keys = [self.key(picture, variant) for variant in variants_of(picture)]
+            except UnreadablePicture as error:
+                found[picture.path] = str(error)
+                continue
+            if not all(key in index.entries for key in keys):
+                found[picture.path] = index.unreadable.get(str(picture.path), "it is damaged")
+        return found
 
     def fetch(self, batch: Batch, upcoming: Batch | None = None) -> BatchTensors:
         """The tensors of a batch, copied out of the mapped files."""
@@ -127,21 +135,22 @@ def find_missing(
     source: CachedLatents, report: Report, control: Control
 ) -> tuple[list[Missing], int]:
     """The variants that are not cached, sorted by bucket, and the number of all variants."""
-    missing, total, seen = [], 0, set()
+    missing: list[Missing] = []
+    seen: set[str] = set()
+    total = 0
     pictures = sorted(source.dataset.pictures, key=lambda picture: picture.bucket)
     for number, picture in enumerate(pictures):
         control.check()
         if number % 100 == 0:
             report(Stage("Comparing the pictures with the cache", number, len(pictures)))
-        wanted = []
-        for variant in variants_of(picture):
-            key = source.key(picture, variant)
-            if key in seen:  # the same picture twice, or two crops at the same place
-                continue
-            seen.add(key)
-            total += 1
-            if not source.store.find(key, picture.path):
-                wanted.append(variant)
+        try:
+            keys = {source.key(picture, variant): variant for variant in variants_of(picture)}
+        except UnreadablePicture:  # gone since the folders were read; named after the building
+            continue
+        new = {key: variant for key, variant in keys.items() if key not in seen}
+        seen |= new.keys()  # the same picture may be there twice, and two crops at one place
+        total += len(new)
+        wanted = [v for key, v in new.items() if not source.store.find(key, picture.path)]
         if wanted:
             missing.append(Missing(picture, tuple(wanted)))
     return missing, total

@@ -62,11 +62,11 @@ class LatentSource(abc.ABC):
 def encode(vae, pixels: np.ndarray) -> torch.Tensor:
     """Mean and standard deviation of the VAE's posterior, joined.
 
-    pixels: (batch, 3, height, width) from -1 to 1. Returns (batch, 2 * latent channels, height/8,
+    pixels: (batch, 3, height, width) bytes. Returns (batch, 2 * latent channels, height/8,
     width/8) float32 on the CPU.
     """
-    images = torch.from_numpy(pixels).to(vae.device, vae.dtype)
-    posterior = vae.encode(images).latent_dist
+    images = torch.from_numpy(pixels).to(vae.device, torch.float32) / 127.5 - 1.0
+    posterior = vae.encode(images.to(vae.dtype)).latent_dist
     return torch.cat([posterior.mean, posterior.std], dim=1).float().cpu()
 
 

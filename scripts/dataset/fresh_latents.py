@@ -10,7 +10,7 @@ import torch
 
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Report, Stage
-from scripts.dataset.dataset import Batch, Dataset, Example
+from scripts.dataset.dataset import Batch, Dataset, Example, Picture
 from scripts.dataset.encoding import (
     ENCODED_PIXELS,
     READERS,
@@ -21,7 +21,7 @@ from scripts.dataset.encoding import (
     read_ahead,
 )
 from scripts.dataset.pictures import UnreadablePicture, open_picture
-from scripts.dataset.variants import Prepared, Variant, prepare
+from scripts.dataset.variants import Prepared, Variant, open_mask, prepare
 
 
 class FreshLatents(LatentSource):
@@ -74,12 +74,18 @@ def _prepare_example(example: Example) -> Prepared:
 
 def check_pictures(dataset: Dataset, report: Report, control: Control) -> dict[Path, str]:
     """Decode every picture once, so that a damaged one is known before the training, not in it."""
-    paths = list(dict.fromkeys(picture.path for picture in dataset.pictures))
+    pictures = list({picture.path: picture for picture in dataset.pictures}.values())
     unreadable = {}
-    for number, (path, result) in enumerate(read_ahead(paths, lambda p: open_picture(p) and None)):
+    for number, (picture, result) in enumerate(read_ahead(pictures, _check)):
         control.check()
         if isinstance(result, UnreadablePicture):
-            unreadable[path] = str(result)
+            unreadable[picture.path] = str(result)
         if number % 20 == 0:
-            report(Stage("Checking the pictures", number, len(paths)))
+            report(Stage("Checking the pictures", number, len(pictures)))
     return unreadable
+
+
+def _check(picture: Picture) -> None:
+    open_picture(picture.path)
+    if picture.mask:
+        open_mask(picture.mask)

@@ -98,9 +98,27 @@ def _ends_well(path: Path, kind: str | None) -> bool:
         return b"IEND\xaeB`\x82" in tail
     if kind == "WEBP":
         return int.from_bytes(head[4:8], "little") + 8 <= size
+    if kind == "AVIF":
+        return _boxes_are_whole(path, size)
     if kind == "BMP":
         return 14 < int.from_bytes(head[2:6], "little") <= size
     return False
+
+
+def _boxes_are_whole(path: Path, file_size: int) -> bool:
+    """Whether the outermost boxes of an AVIF file (ISO base media format) fill it exactly."""
+    position = 0
+    with path.open("rb") as file:
+        while position + 8 <= file_size:
+            file.seek(position)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # the length follows as 64 bits
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8:  # 0: to the end of the file, wherever that is
+                return False
+            position += length
+    return position == file_size
 
 
 def _orientation(image: Image.Image) -> int:
@@ -196,9 +214,8 @@ def mirror(image: Image.Image) -> Image.Image:
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """(3, height, width) float32 from -1 (black) to 1 (white), as the VAE takes it."""
-    values = np.asarray(image, dtype=np.float32) / 127.5 - 1.0
-    return np.ascontiguousarray(values.transpose(2, 0, 1))
+    """(3, height, width) bytes; `encoding.encode` scales them to the -1 to 1 of the VAE."""
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
 def mask_to_latent_size(mask: Image.Image, factor: int = 8) -> np.ndarray:

@@ -53,6 +53,7 @@ class ReadLayout:
     too_small: list[Path] = field(default_factory=list)
     encodings: dict[str, list[str]] = field(default_factory=dict)
     without_mask: list[str] = field(default_factory=list)
+    odd_masks: list[str] = field(default_factory=list)
 
 
 def read_layout(layout: Layout, report: Report | None = None) -> ReadLayout:
@@ -100,7 +101,9 @@ def _read_subset(
         states[caption.state] += 1
         mask = masks.get(path.stem.lower())
         from_alpha = subset.masked and not masks and header.has_alpha
-        if subset.masked and mask is None and not from_alpha:
+        if mask is not None:
+            _check_mask_shape(read, mask, header.size)
+        elif subset.masked and not from_alpha and not subset.is_reg:
             read.without_mask.append(path.name)
         read.pictures.append(
             ReadPicture(
@@ -164,11 +167,28 @@ def _mask_files(subset: Subset) -> dict[str, Path]:
     if not folder.is_dir():
         raise SettingError("conditioning_data_dir", f"There is no folder {folder} with masks. "
                            "Choose it again.")  # fmt: skip
-    found = {p.stem.lower(): p for p in list_folder(folder, readable_endings()).pictures}
+    found: dict[str, Path] = {}
+    for place in (
+        folder,
+        folder / subset.folder.path.name,
+    ):  # beside each other, or as the pictures
+        if place.is_dir():
+            listing = list_folder(place, readable_endings())
+            found |= {path.stem.lower(): path for path in listing.pictures}
     if not found:
         raise SettingError("conditioning_data_dir", f"There are no mask pictures in {folder}. "
                            "Choose the folder that holds them.")  # fmt: skip
     return found
+
+
+def _check_mask_shape(read: ReadLayout, mask: Path, size: Size) -> None:
+    """Note a mask whose shape is another than its picture's (more than 2 % off)."""
+    try:
+        width, height = read_header(mask).size
+    except UnreadablePicture:
+        return  # told when it is opened
+    if abs(width * size[1] / (height * size[0]) - 1) > 0.02:
+        read.odd_masks.append(mask.name)
 
 
 def _tell_captions(read: ReadLayout, subset: Subset, states: Counter[str], ending: str) -> None:
@@ -177,18 +197,18 @@ def _tell_captions(read: ReadLayout, subset: Subset, states: Counter[str], endin
     words = f'"{folder.class_tokens}"' if folder.class_tokens else "no words at all"
     if missing and missing == count and not subset.is_reg:
         read.warnings.append(
-            f"{folder.path.name} has no captions: all {count} pictures are trained with the name "
-            f"of the folder, {words}, as caption. Write captions into {ending} files of the same "
-            "name for better results."
+            f"There are no captions in {folder.path.name}: every picture is trained with the name "
+            f"of the folder, {words}, as caption. For better results write captions into {ending} "
+            "files of the same name."
         )
     elif missing and not subset.is_reg:
         read.warnings.append(
-            f"{missing} of {count} pictures in {folder.path.name} have no caption file; the name "
-            f"of the folder, {words}, is their caption."
+            f"Without a caption file in {folder.path.name}: {missing} of {count} pictures. The "
+            f"name of the folder, {words}, is their caption."
         )
     if states[EMPTY]:
         read.warnings.append(
-            f"{states[EMPTY]} caption files in {folder.path.name} are empty; these pictures are "
+            f"Empty caption files in {folder.path.name}: {states[EMPTY]}. These pictures are "
             "trained without words."
         )
 
@@ -206,6 +226,11 @@ def _tell(read: ReadLayout, layout: Layout) -> None:
         read.notes.append(f"Read as {encoding}, not UTF-8: {_some(names)}.")
     if read.without_mask:
         read.warnings.append(f"Without a mask, and so trained whole: {_some(read.without_mask)}.")
+    if read.odd_masks:
+        read.warnings.append(
+            f"These masks have another shape than their pictures and are stretched over them: "
+            f"{_some(read.odd_masks)}."
+        )
     if layout.parts and any(s.color_aug for part in layout.parts for s in part.subsets):
         read.notes.append("Varying colours turns the latent cache off: the training is slower.")
     for part in layout.parts:

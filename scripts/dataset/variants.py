@@ -28,7 +28,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Pixels (3, height, width) from -1 to 1, and the mask (1, height/8, width/8) or None."""
+    """Pixels (3, height, width) as bytes, and the mask (1, height/8, width/8) or None."""
 
     pixels: np.ndarray
     mask: np.ndarray | None
@@ -88,13 +88,18 @@ def prepare(picture: Picture, wanted: Iterable[Variant], colours: str = "") -> l
 def _mask(picture: Picture, alpha: Image.Image | None) -> Image.Image | None:
     mask = alpha if picture.mask_from_alpha else None
     if picture.mask is not None:
-        try:
-            mask = pictures.open_picture(picture.mask)[0].convert("L")
-        except pictures.UnreadablePicture as error:
-            raise pictures.UnreadablePicture(f"its mask {picture.mask.name}: {error}") from error
+        mask = open_mask(picture.mask)
     elif picture.mask_from_alpha and alpha is None:
         mask = Image.new("L", picture.size, 255)
     return pictures.resize(mask, picture.resized) if mask else None
+
+
+def open_mask(path: Path) -> Image.Image:
+    """A mask picture as grey. Raises UnreadablePicture."""
+    try:
+        return pictures.open_picture(path)[0].convert("L")
+    except pictures.UnreadablePicture as error:
+        raise pictures.UnreadablePicture(f"its mask {path.name} cannot be used: {error}") from error
 
 
 def mask_source(picture: Picture) -> Path | str:

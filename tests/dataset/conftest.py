@@ -1,22 +1,11 @@
-"""Small picture folders and a VAE whose latents have a closed form."""
+"""Settings for small pictures, and a VAE whose latents have a closed form."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from PIL import Image
 
 from scripts.settings.train import TrainSettings
-
-
-def draw_picture(path: Path, size=(64, 64), colour=(200, 30, 60)) -> Path:
-    """A picture with a horizontal ramp in it, so that mirrored and cropped ones differ."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size, colour)
-    ramp = Image.linear_gradient("L").rotate(90).resize(size)
-    Image.merge("RGB", (ramp, *image.split()[1:])).save(path)
-    return path
 
 
 @pytest.fixture

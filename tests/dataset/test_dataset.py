@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from conftest import draw_picture
+from picture_files import draw_picture
 from PIL import Image
 
 from scripts.core.errors import SettingError
@@ -182,7 +182,7 @@ def test_plan_tells_captions_buckets_and_guesses(tmp_path, make_settings):
     assert any("number of repeats" in text for text in plan["guesses"])
     told = " ".join(plan["warnings"])
     assert "zero.png: the file is empty" in told and "half.jpg" in told
-    assert '"cat", is their caption' in told and "1 caption file" in told
+    assert '"cat", is their caption' in told and "Empty caption files in cat: 1." in told
 
 
 def test_no_captions_at_all_is_said_and_goes_on(tmp_path, make_settings):

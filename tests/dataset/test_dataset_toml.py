@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import draw_picture
+from picture_files import draw_picture
 
 from scripts.core.errors import SettingErrors, SuiteError
 from scripts.dataset.dataset import Dataset

@@ -2,12 +2,13 @@
 
 import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import draw_picture
+from picture_files import draw_picture
 from PIL import Image
 
 from scripts.core.errors import Cancelled, SuiteError
@@ -334,3 +335,64 @@ def test_transparency_goes_onto_white(tmp_path, make_settings, prepare):
     source = prepare(make_settings())
     tensors = source.fetch(one(source.dataset))
     assert torch.equal(tensors.mean, torch.ones(1, 4, 8, 8)) and tensors.mask is None
+
+
+def test_twins_and_pictures_that_go_away(tmp_path, make_settings, prepare, vae):
+    path = draw_picture(tmp_path / "data/1_a/a.png")
+    for name in ("bad1.png", "bad2.png"):
+        (tmp_path / "data/1_a" / name).write_bytes(_corrupt(path.read_bytes()))
+    for name in ("twin.png", "gone.png"):
+        (tmp_path / "data/1_a" / name).write_bytes(path.read_bytes())
+    settings = make_settings(cache_latents_to_disk=True)
+    dataset = Dataset.from_settings(settings)
+    (tmp_path / "data/1_a/gone.png").unlink()
+    source = prepare(settings, dataset)
+    assert vae.encoded == 1
+    assert [p.path.name for p in source.dataset.pictures] == ["a.png", "twin.png"]
+    told = source.dataset.warnings[-1]
+    assert all(name in told for name in ("bad1.png", "bad2.png", "gone.png: it cannot be read"))
+    source.close()
+    (tmp_path / "data/1_a/bad1.png").write_bytes(path.read_bytes())
+    source = prepare(settings)
+    assert vae.encoded == 1 and len(source.dataset.pictures) == 3  # mended with a known picture
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_masks_lie_as_the_pictures_do_and_bad_ones_are_named(
+    tmp_path, make_settings, prepare, cache
+):
+    for name in ("1_a/x.png", "1_b/x.png", "1_b/y.png"):
+        draw_picture(tmp_path / "data" / name)
+    for name, level in (("1_a", 255), ("1_b", 0)):
+        draw_picture(tmp_path / "masks" / name / "x.png", size=(128, 64))
+        Image.new("L", (128, 64), level).save(tmp_path / "masks" / name / "x.png")
+    (tmp_path / "masks/y.png").write_bytes(b"")
+    settings = make_settings(
+        masked_loss=True, conditioning_data_dir=tmp_path / "masks", cache_latents=cache
+    )
+    source = prepare(settings)
+    assert any("another shape" in text for text in source.dataset.warnings)
+    assert "its mask y.png cannot be used: it is damaged" in source.dataset.warnings[-1]
+    values = [source.fetch(one(source.dataset, picture=n)).mask.unique().item() for n in (0, 1)]
+    assert values == [1.0, 0.0]
+
+
+def test_the_posterior_of_a_real_vae_is_stored(tmp_path, make_settings, prepare):
+    from diffusers import AutoencoderKL
+
+    config = Path(__file__).parents[1] / "data/models/tiny_sd15_config/vae"
+    torch.manual_seed(0)
+    vae = AutoencoderKL.from_config(AutoencoderKL.load_config(config)).eval()
+    path = draw_picture(tmp_path / "data/1_a/x.png")
+    settings = make_settings()
+    source = prepare_latents(
+        Dataset.from_settings(settings), vae, "vae", settings, tmp_path / "cache",
+        lambda event: None, Control(),
+    )  # fmt: skip
+    pixels = torch.from_numpy(np.asarray(Image.open(path), dtype=np.float32) / 127.5 - 1)
+    with torch.no_grad():
+        posterior = vae.encode(pixels.permute(2, 0, 1)[None]).latent_dist
+    tensors = source.fetch(one(source.dataset))
+    source.close()
+    torch.testing.assert_close(tensors.mean, posterior.mean)
+    torch.testing.assert_close(tensors.std, posterior.std)
