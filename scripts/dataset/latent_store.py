@@ -20,8 +20,9 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from scripts.core.errors import SuiteError
-from scripts.core.events import Control, Note, Report
+from scripts.core.events import Control, Report
 from scripts.core.files import explain_os_error, replace_atomically, sha256_of_file
+from scripts.dataset.file_lock import locked
 
 INDEX_NAME = "index.json"
 LOCK_NAME = "in_use.lock"
@@ -100,7 +101,6 @@ class LatentStore:
     def save(self) -> None:
         """Write the index, after the rows that it points to are on the disk."""
         for handle in self._handles.values():
-            handle.flush()
             os.fsync(handle.fileno())
         today = int(time.time() // DAY)
         for key in self.used:
@@ -156,10 +156,12 @@ class LatentStore:
         path = self.folder / name
         try:
             if name not in self._handles:
-                self._handles[name] = path.open("r+b" if path.exists() else "w+b")
+                self._handles[name] = path.open("r+b" if path.exists() else "w+b", buffering=0)
             handle = self._handles[name]
             handle.seek(facts["rows"] * row_bytes(row.shape))
-            handle.write(np.ascontiguousarray(row, dtype=np.float32).tobytes())
+            rest = memoryview(np.ascontiguousarray(row, dtype=np.float32).tobytes())
+            while rest:  # an unbuffered write may take a part only, as on a full disk
+                rest = rest[handle.write(rest) :]
         except OSError as error:
             raise SuiteError(explain_os_error(error, path)) from error
         entry = {"file": name, "row": facts["rows"], "picture": str(picture), "used": 0}
@@ -262,55 +264,3 @@ class LatentStore:
 def row_bytes(shape: Iterable[int]) -> int:
     """The bytes of a float32 row."""
     return int(np.prod(list(shape))) * 4
-
-
-@contextmanager
-def locked(path: Path, report: Report, control: Control) -> Iterator[None]:
-    """Hold a lock file; wait for another run that holds it, until the user stops."""
-    try:
-        handle = path.open("a+b")
-    except OSError as error:
-        raise SuiteError(explain_os_error(error, path)) from error
-    with handle:
-        told = False
-        while not try_lock(handle):
-            if not told:
-                report(Note("Another training is encoding its pictures; waiting for it."))
-                told = True
-            control.check()
-            time.sleep(0.2)
-        try:
-            yield
-        finally:
-            unlock(handle)
-
-
-def try_lock(handle) -> bool:
-    """Take the lock of an open file if it is free; the system lets go of it at the latest when
-    the process ends."""
-    handle.seek(0)
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def unlock(handle) -> None:
-    """Give the lock back."""
-    handle.seek(0)
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(handle.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle.fileno(), fcntl.LOCK_UN)

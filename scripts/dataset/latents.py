@@ -18,8 +18,9 @@ from scripts.core.events import Control, Report
 from scripts.dataset.cached_latents import CachedLatents, build_cache
 from scripts.dataset.dataset import Dataset
 from scripts.dataset.encoding import BatchTensors, LatentSource
+from scripts.dataset.file_lock import try_lock
 from scripts.dataset.fresh_latents import FreshLatents, check_pictures
-from scripts.dataset.latent_store import LatentStore, try_lock
+from scripts.dataset.latent_store import LatentStore
 from scripts.settings.train import TrainSettings
 
 __all__ = ["BatchTensors", "LatentSource", "prepare_latents"]
