@@ -9,6 +9,7 @@ network.remove()
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,9 @@ class LoRANetwork(nn.Module):
         if not set(factors) & set(self._layers):
             raise SettingError("network_weights", "None of the LoRA's layers fits this model and "
                                "these settings. Choose a LoRA for this kind of model.")  # fmt: skip
+        for name, part in factors.items():
+            if name in self._layers:
+                self._load_layer(name, part, "network_weights")
         if unfit:
             raise SettingError("network_weights", f"{len(unfit)} layers of the LoRA have no place "
                                f"with these settings, such as {unfit[0]}. Turn on "
@@ -218,9 +222,6 @@ class LoRANetwork(nn.Module):
         if left_out:
             notes.append(f"{len(left_out)} layers of the LoRA are left out, because that part of "
                          "the model is not trained.")  # fmt: skip
-        for name, part in factors.items():
-            if name in self._layers:
-                self._load_layer(name, part, "network_weights")
         new = len(set(self._layers) - set(factors))
         if new:
             notes.append(f"{new} layers are not in the LoRA and start new.")
@@ -239,7 +240,7 @@ class LoRANetwork(nn.Module):
                                "another shape. Choose a LoRA for this kind of model.")  # fmt: skip
         down.copy_(part.down.reshape(down.shape))
         up.copy_(part.up.reshape(up.shape))
-        if part.alpha != layer.alpha:
+        if not math.isclose(part.alpha, layer.alpha, rel_tol=1e-6):  # float32 in the file
             up.mul_(part.alpha / layer.alpha)
 
     @torch.no_grad()
