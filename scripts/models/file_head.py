@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import SuiteError
-from scripts.core.safetensors_header import read_header
+from scripts.core.safetensors_header import LARGEST_HEADER, read_header
 from scripts.models.pickle_header import is_pickle, read_pickle_header
 
 # How files begin that are often saved or chosen in place of a model.
@@ -52,7 +52,7 @@ def read_head(path: Path) -> FileHead:
         pickled = is_pickle(path)
     except OSError as error:
         raise SuiteError(f"The file {path} cannot be read: {error.strerror or error}.") from error
-    for beginning, what in NOT_MODELS:
+    for beginning, what in () if _is_safetensors(start) else NOT_MODELS:
         if start.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(beginning):
             raise SuiteError(f"{path.name} is no model but {what}. Download or choose it again.")
     if pickled:
@@ -60,3 +60,9 @@ def read_head(path: Path) -> FileHead:
     header = read_header(path)
     shapes = {name: info.shape for name, info in header.tensors.items()}
     return FileHead(shapes, header.metadata, "single_file")
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """Whether a file begins with the length of a header and the header: any first byte is
+    possible then, that of a web page too."""
+    return int.from_bytes(start[:8], "little") <= LARGEST_HEADER and start[8:9] == b"{"
