@@ -423,7 +423,7 @@ def test_a_folder_without_permission(empty, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", denied)  # root, as in CI, may write anywhere
-    with pytest.raises(SuiteError, match="cannot write into its folder .*Permission denied"):
+    with pytest.raises(SuiteError, match=r"cannot write into its folder .*Permission denied"):
         set_up(empty)
 
 
