@@ -14,10 +14,10 @@ from scripts.training.loss import (
     masked_mean,
     pointwise_loss,
     timestep_weights,
-    unused_weightings,
 )
 from scripts.training.noise import NoiseDraw, NoiseSchedule
 from scripts.training.step import denoising_loss
+from scripts.training.unused_weightings import unused_weightings
 
 ALL = torch.arange(1000)
 
