@@ -178,10 +178,14 @@ class Previewer:
         self._control = control
 
     def render(
-        self, encoded: Sequence[EncodedPrompt], stem: str, step: int | None = None
+        self,
+        encoded: Sequence[EncodedPrompt] | Callable[[], Sequence[EncodedPrompt]],
+        stem: str,
+        step: int | None = None,
     ) -> list[Path]:
         """Draw and write a picture for each prompt; give the paths of those that were written.
 
+        `encoded` may be a function that encodes the prompts anew, for trained text encoders.
         First all are sampled, then the VAE is fetched and all are decoded. Reports a Stage at
         each sampling step, a Preview for each picture and a Note for what failed: this never
         raises because of a picture. When someone asks to stop, it returns at once with what was
@@ -192,7 +196,7 @@ class Previewer:
         paths: list[Path] = []
         with torch.random.fork_rng(devices=cards), torch.no_grad():
             try:
-                latents = self._sample_all(encoded)
+                latents = self._sample_all(encoded() if callable(encoded) else encoded)
                 give_memory_back(device)
                 if latents:
                     self._decode_all(latents, stem, step, paths)

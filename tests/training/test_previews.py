@@ -299,6 +299,18 @@ def test_a_bug_goes_to_the_log_with_its_traceback(sd15, caplog):
     assert record.exc_info[0] is KeyError
 
 
+def test_prompts_may_be_encoded_on_the_spot_and_may_fail(sd15):
+    paths = sd15.previewer().render(lambda: sd15.encode(["a --s 2"]), "name")
+    assert len(paths) == 1
+
+    def fail():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert sd15.previewer().render(fail, "name") == []
+    (note,) = sd15.of(Note)
+    assert note.text.startswith("The previews could not be drawn, because memory ran out")
+
+
 def test_a_vae_that_is_gone_is_told(sd15, tmp_path):
     sd15.open_vae = lambda: vae_from_file(lambda: load_vae(tmp_path / "gone.safetensors"), CPU)
     paths, _ = sd15.render(["a --s 2"])
@@ -398,21 +410,28 @@ def test_resting_restores_each_module_even_after_an_error():
     assert [module.training for module in model.modules()] == [True, True, False, False]
 
 
-def test_previews_of_a_training(run_training):
-    """Through the real training: file names, folder, and the same LoRA with and without them."""
-    plain = run_training(output_name="plain", network_dropout=0.2)
-    events = run_training(
-        network_dropout=0.2,
+@pytest.mark.parametrize("part", ["network_train_unet_only", "network_train_text_encoder_only"])
+def test_previews_of_a_training(run_training, part):
+    """Through the real training: names, folder, and the same LoRA with and without previews.
+
+    The pictures change as the LoRA learns: with the text encoder trained, prompts are encoded anew.
+    """
+    values = {part: True, "network_dropout": 0.2, "learning_rate": 0.1}
+    plain = run_training(output_name="plain", **values)
+    shown = run_training(
         output_name="shown", sample_prompts=["a cat --s 2", "a dog --s 2 --d 1"],
-        sample_every_n_steps=2, sample_at_first=True, sample_every_n_epochs=1,
+        sample_every_n_steps=2, sample_at_first=True, sample_every_n_epochs=1, **values,
     )  # fmt: skip
-    previews = [Path(event.path) for event in events.of("preview")]
-    assert {path.parent for path in previews} == {events.path.parent / "sample"}
-    stems = [re.sub(r"_\d{14}", "", path.name) for path in previews]
-    assert stems[:4] == [
-        "shown_000000_00_42.png", "shown_000000_01_1.png",
-        "shown_000002_00_42.png", "shown_000002_01_1.png",
-    ]  # fmt: skip
-    assert "shown_e000001_00_42.png" in stems
-    for name, tensor in plain.state().items():
-        assert torch.equal(tensor, events.state()[name]), name
+    previews = [Path(event.path) for event in shown.of("preview")]
+    assert {path.parent for path in previews} == {shown.path.parent / "sample"}
+    pictures = {re.sub(r"_\d{14}", "", path.name): Image.open(path) for path in previews}
+    assert {
+        "shown_000000_00_42.png", "shown_000000_01_1.png", "shown_000002_00_42.png",
+        "shown_000002_01_1.png", "shown_e000001_00_42.png", "shown_e000001_01_1.png",
+    } <= set(pictures)  # fmt: skip
+    for name in ("00_42", "01_1"):
+        before = np.asarray(pictures[f"shown_000000_{name}.png"]).astype(int)
+        assert np.abs(before - np.asarray(pictures[f"shown_000002_{name}.png"])).max() > 1
+    expected, found = plain.state(), shown.state()
+    assert expected.keys() == found.keys()
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
