@@ -202,7 +202,9 @@ def _part(
             name = f"[[datasets.subsets]] number {place + 1} of {where}"
             subset = _subset(reading, entry, name, values)
             subsets += [subset] if subset else []
-    part = part_from_settings(reading.settings, subsets, default_resolution)
+    resolution = values.get("resolution") or reading.settings.resolution
+    settings = dataclasses.replace(reading.settings, resolution=resolution)
+    part = part_from_settings(settings, subsets, default_resolution)
     ours = {name: values[name] for name in PART_KEYS if values.get(name) is not None}
     if "train_batch_size" in ours:
         ours["batch_size"] = ours.pop("train_batch_size")

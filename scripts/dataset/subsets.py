@@ -151,13 +151,14 @@ def part_from_settings(
     settings: TrainSettings, subsets: Iterable[Subset], default_resolution: Size
 ) -> Part:
     """A part with the bucket rules of the training settings, not yet seen to by `fit_part`."""
+    resolution = settings.resolution or default_resolution
     return Part(
         subsets=tuple(subsets),
-        resolution=settings.resolution or default_resolution,
+        resolution=resolution,
         batch_size=settings.train_batch_size,
         enable_bucket=settings.enable_bucket,
         min_bucket_reso=settings.min_bucket_reso,
-        max_bucket_reso=settings.max_bucket_reso,
+        max_bucket_reso=settings.max_bucket_reso or 2 * max(resolution),
         bucket_reso_steps=settings.bucket_reso_steps,
         bucket_no_upscale=settings.bucket_no_upscale,
     )

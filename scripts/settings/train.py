@@ -103,9 +103,10 @@ class TrainSettings:
     min_bucket_reso: int = setting(
         256, label="Shortest bucket side", page="Pictures", low=64, high=4096, advanced=True,
         aliases=["min_bucket_resolution"], help="The shortest side a bucket may have, in pixels.")
-    max_bucket_reso: int = setting(
-        1024, label="Longest bucket side", page="Pictures", low=64, high=8192, advanced=True,
-        aliases=["max_bucket_resolution"], help="The longest side a bucket may have, in pixels.")
+    max_bucket_reso: int | None = setting(
+        None, label="Longest bucket side", page="Pictures", low=64, high=8192, advanced=True,
+        aliases=["max_bucket_resolution"], help="The longest side a bucket may have, in pixels; twice that of the resolution when "
+        "not set.")
     bucket_reso_steps: int = setting(
         64, label="Bucket step", page="Pictures", low=8, high=512, advanced=True,
         help="Bucket sides are multiples of this many pixels; itself a multiple of 8.")

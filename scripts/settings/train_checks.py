@@ -38,7 +38,8 @@ def _rules(s: TrainSettings) -> list[tuple[str, bool, str]]:
          f"{s.max_token_length} is not possible. Choose 75, 150 or 225."),
         ("bucket_reso_steps", s.bucket_reso_steps % 8 != 0,
          f"{s.bucket_reso_steps} is not a multiple of 8. Take 64 or 32."),
-        ("max_bucket_reso", s.enable_bucket and s.max_bucket_reso < s.min_bucket_reso,
+        ("max_bucket_reso", s.enable_bucket and s.max_bucket_reso is not None
+         and s.max_bucket_reso < s.min_bucket_reso,
          f"The longest bucket side, {s.max_bucket_reso}, is below the shortest, "
          f"{s.min_bucket_reso}. Make it larger."),
         ("max_timestep", s.max_timestep <= s.min_timestep,

@@ -97,7 +97,8 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
         raise SettingError("pretrained_model_name_or_path", str(error)) from error
     settings, guesses = fill_in(settings, base)
     notes = _check_parts(settings, base)
-    dataset = Dataset.from_settings(settings)
+    side = base.resolution
+    dataset = Dataset.from_settings(settings, default_resolution=(side, side))
     if dataset.batches_per_epoch == 0:
         raise SettingError("train_data_dir", "No picture can be used for training. Look at the "
                            "names of the folders and at the pictures.")  # fmt: skip
