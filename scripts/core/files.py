@@ -12,7 +12,7 @@ import locale
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.core.errors import SettingError, SuiteError
@@ -44,7 +44,8 @@ def replace_atomically(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise SuiteError(explain_os_error(error, path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what kept the file from being written may keep it from going
+            temporary.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -140,7 +140,7 @@ class Run:
         epoch = position.epoch if position.epoch_done else None
         stem = preview_stem(self.settings.output_name, epoch=epoch, step=position.step)
         with evaluation_weights(self.optimizer):
-            self.previews.previewer.render(self.previews.prompts(), stem, position.step)
+            self.previews.previewer.render(self.previews.prompts, stem, position.step)
 
     def finish(self, position: Position) -> Path:
         """Save the result; its path."""

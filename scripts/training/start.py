@@ -101,8 +101,8 @@ def prepare(
     encoder = CaptionEncoder(
         tokenizers, load_text_encoders(base, formats.base, device), base.family, settings
     )
-    prompts = read_prompts(settings.sample_prompts, settings.resolution or (512, 512),
-                           settings.seed)  # fmt: skip
+    size = settings.resolution or (base.resolution, base.resolution)
+    prompts = read_prompts(settings.sample_prompts, size, settings.seed)
     encode = partial(_encode_prompts, prompts, encoder, settings, formats)
     captions = Captions(encoder, device)
     if settings.text_encoder_rate == 0:
