@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "bitsandbytes"}
-FALLBACKS = {"tomli"}  # Python 3.10 has no tomllib
+FALLBACKS = {"tomllib", "tomli"}  # Python 3.10 has no tomllib of its own
 GUI_PACKAGES = {"sv_ttk", "tktooltip"}
 
 

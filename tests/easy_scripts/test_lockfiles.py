@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 
 import pytest
 from packaging.markers import Marker
@@ -81,8 +82,9 @@ def test_every_kind_pins_torch_and_all_that_is_asked_for(kind, platform, python)
 
 def test_the_lock_is_complete():
     """Whatever a locked package requires on this machine is locked too (the closure)."""
-    locked = set(locked_versions(LOCKS, "cpu", PYTHONS[1], "linux"))
-    locked |= set(locked_versions(LOCKS, "test", PYTHONS[1], "linux"))
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    locked = set(locked_versions(LOCKS, "cpu", python, sys.platform))
+    locked |= set(locked_versions(LOCKS, "test", python, sys.platform))
     looked_at = 0
     for name in sorted(locked - {"torch"}):
         try:
