@@ -18,10 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from scripts.core.errors import SettingError
-from scripts.lora.blocks import BlockSizes, block_lr_weights, block_of, block_sizes, rate_groups
+from scripts.lora.blocks import block_of, rate_groups
 from scripts.lora.file import LayerFactors, load_lora, split_layers
 from scripts.lora.layer import LoRALayer
-from scripts.lora.targets import Target, text_encoder_targets, unet_targets
+from scripts.lora.targets import (
+    Target,
+    sizes_from_settings,
+    text_encoder_targets,
+    unet_targets,
+)
 
 if TYPE_CHECKING:
     from scripts.models.families import Family
@@ -99,7 +104,7 @@ class LoRANetwork(nn.Module):
         if settings.dim_from_weights:
             sizes = {name: (part.dim, part.alpha) for name, part in factors.items()}
         else:
-            sizes = _sizes_from_settings(targets, family.name, settings)
+            sizes = sizes_from_settings(targets, family.name, settings)
         for model in (unet, *text_encoders):
             if model is not None:
                 model.requires_grad_(False)
@@ -232,9 +237,10 @@ class LoRANetwork(nn.Module):
         layer = self._layers[name]
         down, up = layer.down.weight, layer.up.weight
         if part.dim != layer.dim:
+            size = "conv_dim" if self._targets[name].is_conv else "network_dim"
             raise SettingError(setting, f"The LoRA has dim {part.dim} where these settings give "
                                f"{layer.dim} ({name}). Turn on dim_from_weights, or set "
-                               f"network_dim to {part.dim}.")  # fmt: skip
+                               f"{size} to {part.dim}.")  # fmt: skip
         if part.down.numel() != down.numel() or part.up.numel() != up.numel():
             raise SettingError(setting, f"The LoRA does not fit this base model: {name} has "
                                "another shape. Choose a LoRA for this kind of model.")  # fmt: skip
@@ -273,32 +279,6 @@ class LoRANetwork(nn.Module):
             dim=dims.pop() if len(dims) == 1 else None,
             alpha=alphas.pop() if len(alphas) == 1 else None,
         )
-
-
-def _sizes_from_settings(
-    targets: Sequence[Target], family_name: str, settings: TrainSettings
-) -> dict[str, tuple[int, float]]:
-    """(dim, alpha) by name, for the layers that get a LoRA."""
-    blocks = block_sizes(settings, family_name)
-    weights = block_lr_weights(settings, family_name)
-    sizes = {}
-    for target in targets:
-        if not target.name.startswith("lora_unet_"):
-            sizes[target.name] = (settings.network_dim, settings.alpha)
-            continue
-        block = block_of(target.name)
-        size = _size_in_block(target, blocks, block)
-        if size and size[0] and (weights is None or weights[block]):
-            sizes[target.name] = size
-    return sizes
-
-
-def _size_in_block(target: Target, blocks: BlockSizes, block: int) -> tuple[int, float] | None:
-    if blocks.conv_dims is None and ".attentions." not in target.path:
-        return None
-    if target.is_conv:
-        return blocks.conv_dims[block], blocks.conv_alphas[block]
-    return blocks.dims[block], blocks.alphas[block]
 
 
 def _named_as(

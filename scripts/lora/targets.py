@@ -1,18 +1,23 @@
-"""Which layers of a model may get a LoRA, and their names in a file."""
+"""Which layers of a model may get a LoRA, their names in a file, and their sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from scripts.lora.blocks import BlockSizes, block_lr_weights, block_of, block_sizes
 from scripts.lora.names import (
     OriginalLayout,
     text_encoder_names,
     text_encoder_prefix,
     unet_names,
 )
+
+if TYPE_CHECKING:
+    from scripts.settings.train import TrainSettings
 
 TEXT_PARENTS = ("CLIPAttention", "CLIPSdpaAttention", "CLIPMLP")
 UNET_PARENTS = ("Transformer2DModel",)
@@ -71,3 +76,29 @@ def _layers_inside(
                 holder = outer.get_submodule(holder_path)
                 found[f"{outer_path}.{path}"] = (holder, attribute, layer)
     return found
+
+
+def sizes_from_settings(
+    targets: Sequence[Target], family_name: str, settings: TrainSettings
+) -> dict[str, tuple[int, float]]:
+    """(dim, alpha) by name, for the layers that get a LoRA."""
+    blocks = block_sizes(settings, family_name)
+    weights = block_lr_weights(settings, family_name)
+    sizes = {}
+    for target in targets:
+        if not target.name.startswith("lora_unet_"):
+            sizes[target.name] = (settings.network_dim, settings.alpha)
+            continue
+        block = block_of(target.name)
+        size = _size_in_block(target, blocks, block)
+        if size and size[0] and (weights is None or weights[block]):
+            sizes[target.name] = size
+    return sizes
+
+
+def _size_in_block(target: Target, blocks: BlockSizes, block: int) -> tuple[int, float] | None:
+    if blocks.conv_dims is None and ".attentions." not in target.path:
+        return None
+    if target.is_conv:
+        return blocks.conv_dims[block], blocks.conv_alphas[block]
+    return blocks.dims[block], blocks.alphas[block]

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 from scripts.lora.base_hashes import BaseHashes, hash_model
 from scripts.lora.metadata import RunFacts, training_metadata
@@ -38,9 +39,20 @@ class Base:
     family: Family
 
 
+def reference_file(name: str, folder: Path) -> Path:
+    """A file that the reference hashed, as it was: the tiny model has got a shape in its header
+    since then."""
+    path = DATA / name
+    if "models/" in name:
+        original = folder / path.name
+        original.write_bytes(safetensors.torch.save(safetensors.torch.load_file(path), {}))
+        return original
+    return path
+
+
 @pytest.fixture
-def base():
-    return Base(DATA / "models" / "tiny_sd15.safetensors", SD1)
+def base(tmp_path):
+    return Base(reference_file("models/tiny_sd15.safetensors", tmp_path), SD1)
 
 
 @pytest.fixture
@@ -182,7 +194,7 @@ def test_other_vae_is_named(reference_settings, base, facts, tmp_path):
 @pytest.mark.parametrize("entry", json.loads((DATA / "metadata/hashes.json").read_text()),
                          ids=lambda entry: Path(entry["file"]).stem)  # fmt: skip
 def test_base_hashes_match_reference(entry, tmp_path):
-    found = hash_model(DATA / entry["file"], tmp_path / "hashes.json")
+    found = hash_model(reference_file(entry["file"], tmp_path), tmp_path / "hashes.json")
     assert (found.short, found.sha256) == (entry["webui_model_hash"], entry["webui_sha256"])
 
 
