@@ -19,12 +19,14 @@ from scripts.core.errors import SettingError, SettingErrors, SuiteError
 from scripts.dataset.dataset import Batch, Dataset
 from scripts.lora.blocks import block_sizes, rate_groups
 from scripts.models.recognise import BaseModel, recognise
+from scripts.models.vae_file import recognise_vae
 from scripts.settings.train import TrainSettings
 from scripts.training.optimizer_choice import validate_optimizer
 from scripts.training.prompts import read_prompts
 from scripts.training.samplers import sampler_named
 from scripts.training.saving import free_output_name
 from scripts.training.schedules import learning_rates, read_schedule
+from scripts.training.unused_weightings import unused_weightings
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,12 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
     Raises SettingErrors or SuiteError naming everything that keeps the run from starting.
     """
     _check_paths(settings)
-    try:
-        base = recognise(settings.pretrained_model_name_or_path)
-    except SettingError:
-        raise
-    except SuiteError as error:
-        raise SettingError("pretrained_model_name_or_path", str(error)) from error
+    base = _recognise(settings)
+    # They are about what the model predicts, which the user may have said.
+    base_notes = base.notes if settings.v_parameterization is None else ()
     settings, guesses = fill_in(settings, base)
     notes = _check_parts(settings, base)
-    side = base.resolution
+    side = base.family.resolution(settings.v_parameterization)
     dataset = Dataset.from_settings(settings, default_resolution=(side, side))
     if dataset.batches_per_epoch == 0:
         raise SettingError("train_data_dir", "No picture can be used for training. Look at the "
@@ -111,8 +110,24 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
         processes,
         guesses=(*guesses, *dataset.guesses),
         warnings=(*_warnings(settings, base, amount), *dataset.warnings),
-        notes=(*base.notes, *notes, *dataset.notes),
-    )
+        notes=(
+            *base_notes, *notes, *read_schedule(settings, amount.steps)[1], *dataset.notes,
+        ),
+    )  # fmt: skip
+
+
+def _recognise(settings: TrainSettings) -> BaseModel:
+    """The base model. Raises SettingError of the file that is wrong: the VAE's or the model's."""
+    name = "vae"
+    try:
+        if settings.vae is not None:
+            recognise_vae(settings.vae)
+        name = "pretrained_model_name_or_path"
+        return recognise(settings.pretrained_model_name_or_path, settings.vae)
+    except SettingError:
+        raise
+    except SuiteError as error:
+        raise SettingError(name, str(error)) from error
 
 
 def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, list[str]]:
@@ -131,7 +146,11 @@ def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, li
         known["v_parameterization"] = bool(base.v_prediction)
         if base.v_prediction:
             guesses.append("v_parameterization is on: the base model is a v-prediction model.")
-    elif base.v_prediction is not None and settings.v_parameterization != base.v_prediction:
+    elif (
+        base.v_prediction is not None
+        and not base.v_prediction_is_guess
+        and settings.v_parameterization != base.v_prediction
+    ):
         kind = "a v-prediction model" if base.v_prediction else "not a v-prediction model"
         raise SettingError("v_parameterization", f"The base model is {kind}, but "
                            f"v_parameterization is {str(settings.v_parameterization).lower()}. "
@@ -140,7 +159,8 @@ def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, li
         known["zero_terminal_snr"] = True
         guesses.append("zero_terminal_snr is on: the base model was made with it.")
     if settings.resolution is None and settings.dataset_config is None:
-        side = base.resolution
+        is_velocity = known.get("v_parameterization", settings.v_parameterization)
+        side = base.family.resolution(is_velocity)
         known["resolution"] = (side, side)
         guesses.append(f"The resolution is {side}: what {base.family.title} was made for.")
     name = free_output_name(settings)
@@ -180,8 +200,9 @@ def _check_parts(settings: TrainSettings, base: BaseModel) -> list[str]:
     checks: list[Callable[[], Any]] = [
         lambda: block_sizes(settings, base.family.name),
         lambda: rate_groups(settings, base.family.name),
-        lambda: read_schedule(settings, settings.max_train_steps)[1],
+        lambda: read_schedule(settings, settings.max_train_steps)[0],
         lambda: validate_optimizer(settings),
+        lambda: unused_weightings(settings, bool(settings.v_parameterization)),
         lambda: sampler_named(settings.sample_sampler),
         lambda: _check_prompts(settings),
     ]

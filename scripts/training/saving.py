@@ -11,10 +11,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.core.events import Report, Saved
 from scripts.settings.train import TrainSettings
-from scripts.training.checkpoints import Position
+
+if TYPE_CHECKING:  # it imports torch, and the plan does without
+    from scripts.training.checkpoints import Position
 
 
 def epoch_stem(name: str, epoch: int) -> str:
