@@ -18,17 +18,17 @@ no numbers (NaN) in fp16: use bfloat16 or float32 for it.
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scripts.core.errors import SuiteError
 from scripts.models.configs import text_config, unet_config, vae_config
 from scripts.models.families import SD1
+from scripts.models.filling import Device, Part, fill
 from scripts.models.original_layout import Source, text_sources, unet_sources, vae_sources
 from scripts.models.part_files import part_files
 from scripts.models.recognise import BaseModel
@@ -41,13 +41,6 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-Device = torch.device | str
-Model = TypeVar("Model", bound=nn.Module)
-
-# Left in files by training programs; nothing of a part is lost without them.
-NOT_NEEDED = re.compile(
-    r"position_ids$|logit_scale$|text_projection(\.weight)?$|^loss\.|^model_ema\."
-)
 OLD_VAE_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
@@ -80,8 +73,9 @@ def load_text_encoders(
         else:
             weights = [open_weights(base.path)]
             sources = text_sources(encoder.state_dict(), shape)
-        _fill(encoder, sources, weights, shape.prefix, base.path, "text encoder", dtype, device)
-        encoders.append(encoder)
+        last = f"{shape.prefix}transformer.resblocks.{shape.layers}."
+        place = Part("text encoder", base.path, weights, sources, shape.prefix, not_used=last)
+        encoders.append(fill(encoder, place, dtype, device))
     return encoders
 
 
@@ -104,7 +98,7 @@ def load_unet(
         )
         layers = base.shape.unet.layers
         sources = unet_sources(unet.state_dict(), layers, attention, UNET_PREFIX)
-    return _fill(unet, sources, weights, prefix, base.path, "U-Net", dtype, device)
+    return fill(unet, Part("U-Net", base.path, weights, sources, prefix), dtype, device)
 
 
 def load_vae(
@@ -127,7 +121,7 @@ def load_vae(
     else:
         sources = _same_names(vae, weights, place.prefix)
     path = source.path if isinstance(source, BaseModel) else Path(source)
-    return _fill(vae, sources, weights, place.prefix, path, "VAE", dtype, device)
+    return fill(vae, Part("VAE", path, weights, sources, place.prefix), dtype, device)
 
 
 def _own_vae(base: BaseModel) -> VAEFile:
@@ -168,79 +162,3 @@ def _same_names(
         found = next((prefix + name for name in names if prefix + name in there), None)
         sources[parameter] = Source(found or prefix + parameter)
     return sources
-
-
-def _fill(
-    model: Model,
-    sources: Mapping[str, Source],
-    weights: Sequence[Weights],
-    prefix: str,
-    path: Path,
-    part: str,
-    dtype: torch.dtype,
-    device: Device,
-) -> Model:
-    """Put the tensors of the files into a model that was built on the meta device."""
-    there = {name for some in weights for name in some.shapes}
-    wanted: dict[str, list[str]] = {}
-    for parameter, source in sources.items():
-        wanted.setdefault(source.name, []).append(parameter)
-    _check_names(wanted, there, prefix, path, part)
-    empty = model.state_dict()
-    state: dict[str, Tensor] = {}
-    for some in weights:
-        for name, tensor in some.read(some.shapes.keys() & wanted.keys()):
-            for parameter in wanted[name]:
-                value = _take(tensor, sources[parameter], empty[parameter].shape)
-                if value.shape != empty[parameter].shape:
-                    raise SuiteError(
-                        f"The {part} in {path.name} is odd: {name} has the shape "
-                        f"{tuple(tensor.shape)}. Choose another file."
-                    )
-                state[parameter] = value.to(device=device, dtype=dtype)
-    model.load_state_dict(state, strict=True, assign=True)
-    _fill_buffers(model, device)
-    return model.requires_grad_(False).eval()
-
-
-def _check_names(
-    wanted: Iterable[str], there: set[str], prefix: str, path: Path, part: str
-) -> None:
-    missing = sorted(set(wanted) - there)
-    if missing:
-        raise SuiteError(
-            f"The {part} in {path.name} is not whole: {len(missing)} of its tensors are missing, "
-            f"such as {missing[0]}. Download it again or choose another file."
-        )
-    unknown = sorted(
-        name
-        for name in there - set(wanted)
-        if name.startswith(prefix) and not NOT_NEEDED.search(name.removeprefix(prefix))
-    )
-    if unknown:
-        raise SuiteError(
-            f"The {part} in {path.name} has {len(unknown)} tensors that are not known here, such "
-            f"as {unknown[0]}. It is a variant that cannot be trained: choose the standard model."
-        )
-
-
-def _take(tensor: Tensor, source: Source, shape: torch.Size) -> Tensor:
-    """The part of a file's tensor that the source means, in memory of its own."""
-    if source.third is not None:
-        return tensor.chunk(3)[source.third].clone()
-    if source.transposed:
-        return tensor.T.contiguous()
-    if len(shape) == 2 and tensor.dim() > 2 and tensor.shape[2:].numel() == 1:
-        return tensor.reshape(tensor.shape[:2])  # a 1x1 convolution
-    return tensor
-
-
-def _fill_buffers(model: nn.Module, device: Device) -> None:
-    """Make what is in no file (the numbers 0 to 76 of the places in a text encoder)."""
-    for module in model.modules():
-        buffer = getattr(module, "position_ids", None)
-        if isinstance(buffer, Tensor) and buffer.is_meta:
-            module.position_ids = torch.arange(buffer.shape[-1], device=device).expand(1, -1)
-    left = [n for n, t in (*model.named_parameters(), *model.named_buffers()) if t.is_meta]
-    if left:
-        raise RuntimeError(f"Not filled: {left}")

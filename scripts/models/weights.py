@@ -90,7 +90,7 @@ class PickleWeights:
         for key in self._header.inside:
             content = content[key]
         for name in names:
-            yield name, content[name].detach()
+            yield name, content[name].detach().clone()  # the file stays no longer than this
 
     def _load(self) -> Any:
         stand_ins = [(_StandIn, name) for name in self._header.foreign]

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
+
 from scripts.models.configs import bundled_config
 from scripts.models.families import SD1, SD2, Family
-from torch import nn
 
 Shapes = dict[str, tuple[int, ...]]
 

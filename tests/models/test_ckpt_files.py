@@ -12,6 +12,7 @@ import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from scripts.core.errors import SuiteError
 from scripts.models.pickle_header import read_pickle_header
 from scripts.models.recognise import recognise

@@ -1,6 +1,7 @@
 """Weights in captions follow the rules of the web interface that made them known."""
 
 import pytest
+
 from scripts.models.prompt_weights import read_weights
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from model_files import full_size_shapes, text_shapes_of, write_header_only
+
 from scripts.core.errors import SuiteError
 from scripts.models.families import FAMILIES, SD1, SD2, SDXL, Family
 from scripts.models.recognise import recognise

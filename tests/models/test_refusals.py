@@ -5,6 +5,7 @@ import struct
 
 import pytest
 from model_files import full_size_shapes, open_clip_shapes, write_header_only
+
 from scripts.core.errors import SuiteError
 from scripts.models.families import SD1, SDXL
 from scripts.models.other_kinds import KINDS
@@ -83,7 +84,7 @@ def test_every_kind_of_the_table_is_tried():
 
 @pytest.mark.parametrize("title", OTHERS)
 def test_other_kinds_by_their_names(title, tmp_path):
-    path = write_header_only(tmp_path / "file.safetensors", {name: (2, 2) for name in OTHERS[title]})
+    path = write_header_only(tmp_path / "file.safetensors", dict.fromkeys(OTHERS[title], (2, 2)))
     with pytest.raises(SuiteError) as caught:
         recognise(path)
     message = str(caught.value)
@@ -94,7 +95,7 @@ def test_other_kinds_by_their_names(title, tmp_path):
 @pytest.mark.parametrize("title", BESIDE)
 def test_kinds_that_hold_a_whole_unet_too(title, tmp_path):
     family = SDXL if "Playground" in title else SD1
-    shapes = full_size_shapes(family) | {name: (4,) for name in BESIDE[title]}
+    shapes = full_size_shapes(family) | dict.fromkeys(BESIDE[title], (4,))
     with pytest.raises(SuiteError, match=title):
         recognise(write_header_only(tmp_path / "file.safetensors", shapes))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from scripts.core.errors import SuiteError
 from scripts.models.families import END_OF_TEXT, EXCLAMATION_MARK
 from scripts.models.text import tokenize
@@ -13,10 +14,22 @@ from scripts.models.tokenizer import BUNDLED, ClipTokenizer
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data/dataset/tokens.json").read_text("utf-8"))
 ODD_TEXTS = [
-    "Ünïcödé façade, naïve café", "日本語のタグ, 猫", "Привет мир", "🙂 👨‍👩‍👧 emoji", "it's don't we'll I'd",
-    "12345 6.7e-8 ½ ²", "tab\tnew\nline\r\n  spaces", "___ --- ((())) [[]] {|}", "e\u0301 combining",
-    "<|startoftext|> a <|endoftext|>", "", "   ", "\u200bzero\u00a0width", "x" * 400, "ﬁ ligature Ⅷ",
-]  # fmt: skip
+    "Ünïcödé façade, naïve café",
+    "日本語のタグ, 猫",
+    "Привет мир",
+    "🙂 👨‍👩‍👧 emoji",
+    "it's don't we'll I'd",
+    "12345 6.7e-8 ½ ²",
+    "tab\tnew\nline\r\n  spaces",
+    "___ --- ((())) [[]] {|}",
+    "e\u0301 combining",
+    "<|startoftext|> a <|endoftext|>",
+    "",
+    "   ",
+    "\u200bzero\u00a0width",
+    "x" * 400,
+    "ﬁ ligature Ⅷ",
+]
 
 
 @pytest.fixture(scope="module")
