@@ -342,7 +342,7 @@ class TrainSettings:
         choices=("constant", "exponential", "snr"),
         help="How the Huber parameter depends on the noise level.")
     huber_c: float = setting(
-        0.1, label="Huber parameter", page="Loss and noise", low=0, advanced=True,
+        0.1, label="Huber parameter", page="Loss and noise", low=1e-4, advanced=True,
         help="Where huber and smooth_l1 turn from squares to straight lines.")
     huber_scale: float = setting(
         1.0, label="Huber scale", page="Loss and noise", low=0, advanced=True,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from scripts.core.errors import SettingError
 from scripts.settings.train import TrainSettings
@@ -65,6 +66,9 @@ def make_accelerator(formats: Formats) -> Accelerator:
 
     Accumulation is the loop's own: a step is taken after the last batch of an epoch too.
     """
+    # accelerate keeps the first training's precision for the whole process; a second training in
+    # the same process may use another.
+    AcceleratorState._reset_state()
     return Accelerator(mixed_precision=formats.mixed_precision, cpu=not torch.cuda.is_available())
 
 
