@@ -154,7 +154,7 @@ def test_split_and_old_weights(folder, tiny_sd15):
     text.unlink()
     assert_same_parts(folder, tiny_sd15)
     (folder / "unet" / "two.safetensors").unlink()
-    with pytest.raises(SuiteError, match="lacks the piece two.safetensors"):
+    with pytest.raises(SuiteError, match="lacks the piece two"):
         recognise(folder)
 
 
@@ -162,7 +162,7 @@ def test_incomplete_and_other_folders(folder, tmp_path, tiny_sd15):
     with pytest.raises(SuiteError, match=r"no diffusers model .*Choose a model file"):
         recognise(tmp_path)
     shutil.copy(tiny_sd15, tmp_path / "some.safetensors")
-    with pytest.raises(SuiteError, match="such as some.safetensors"):
+    with pytest.raises(SuiteError, match="such as some"):
         recognise(tmp_path)
     text = (folder / "text_encoder").rename(folder / "elsewhere")
     with pytest.raises(SuiteError, match="without its text encoder"):

@@ -1,4 +1,4 @@
-"""Loaded parts hold the file's tensors in the right places, checked against diffusers' own loader."""
+"""Loaded parts hold the file's tensors in the right places, checked against diffusers."""
 
 import json
 
