@@ -12,7 +12,7 @@ from pathlib import Path
 from easy_scripts.install import command as setup_command
 from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.handover import run_module
-from easy_scripts.launcher.judge import Judgement, judge
+from easy_scripts.launcher.judge import Judgement, State, judge
 from easy_scripts.launcher.project import Project, project_version
 from scripts.core.errors import SuiteError
 
@@ -136,7 +136,9 @@ def run_in_environment(
         if any(flag in arguments for flag in HELP_FLAGS):
             print(_help_before_setup(verb, judgement))
             return 0
-        print(f"{judgement.sentence} Setting it up now; this is needed once.", flush=True)
+        missing = judgement.state is State.MISSING
+        doing = "Setting it up now; this is needed once." if missing else "Mending that now."
+        print(f"{judgement.sentence} {doing}", flush=True)
         code = setup_command.ensure_environment(project, Wishes(extra=extra))
         if code != setup_command.DONE:
             return code

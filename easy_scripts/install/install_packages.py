@@ -114,7 +114,7 @@ class PackageInstaller:
         missing = [name for name in findings.to_install if name != "torch"]
         if not missing:
             return
-        self.report(Stage(f"Installing {len(missing)} more packages"))
+        self.report(Stage(f"Installing the other packages ({len(missing)})"))
         files = ["common.txt", *(f"{lock}.txt" for lock in self.locks if lock != self.kind.name)]
         arguments = []
         for name in files:

@@ -23,7 +23,7 @@ from easy_scripts.install.package_source import index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
 from easy_scripts.install.pip_steps import Workshop
 from easy_scripts.install.setup_lock import setup_lock
-from easy_scripts.install.skeleton import make_skeleton, refuse_a_file
+from easy_scripts.install.skeleton import make_skeleton, refuse_a_file, site_packages
 from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
 from easy_scripts.launcher.project import Project, write_json
 from scripts.core.errors import SuiteError
@@ -111,6 +111,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
     check_disk(project, kind)
     report(Note(f"{choice.reason} PyTorch for {kind.title} is used."))
+    if not begun(project):
+        report(Note(f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk."))
     project.stamp.unlink(missing_ok=True)
     report(Stage("Preparing the private environment"))
     note = make_skeleton(workshop, {"asked": asked, "kind": kind.name, "extras": extras})
@@ -141,11 +143,15 @@ def _extras(project: Project, wishes: Wishes) -> list[str]:
     return sorted(name for name in names if lock_hash(project.locks, name))
 
 
+def begun(project: Project) -> bool:
+    """Whether the largest package is already there: then little is left to fetch."""
+    return any(site_packages(project).glob("torch/version.py"))
+
+
 def check_disk(project: Project, kind: Kind) -> None:
     """Raise SuiteError when the drive cannot hold the environment."""
     free = shutil.disk_usage(project.root).free / 1e9
-    begun = any(project.environment.glob("[Ll]ib/**/torch/version.py"))
-    needed = SPARE_GB + (0 if begun else kind.disk_gb)
+    needed = SPARE_GB + (0 if begun(project) else kind.disk_gb)
     if free < needed:
         raise SuiteError(
             f"There is too little room on the drive of {project.root}: set-up needs about "

@@ -135,6 +135,7 @@ def test_from_nothing(empty):
     assert judge(empty).state is State.MISSING
     events = set_up(empty)
     assert "ordinary package source, in the same version" in notes(events)
+    assert "About 0.5 GB to download, 2 GB on the disk" in notes(events)
     assert judge(empty).whole
     assert read_json(empty.stamp)["torch"] == {"version": "2.13.0", "cuda": None}
     assert run_inside(empty, "import tiny, torch; print(tiny.NAME, torch.__version__)") == (
@@ -287,7 +288,7 @@ def run_driver(project, *arguments):
         "Installing PyTorch",
         *(
             pytest.param(stage, marks=pytest.mark.slow)
-            for stage in ("Preparing", "Bringing", "Installing 1", "Checking")
+            for stage in ("Preparing", "Bringing", "Installing the other", "Checking")
         ),
     ],
 )
