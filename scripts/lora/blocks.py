@@ -207,18 +207,27 @@ class RateGroup:
 def rate_groups(settings: TrainSettings, family_name: str) -> list[RateGroup]:
     """The learning rate groups that training will have, in order; groups of rate 0 are dropped.
 
-    Names: text_encoder, unet, or with block weights unet_block<number>. Raises SettingError.
+    Names: text_encoder, unet, or with block weights unet_block<number>.
+
+    Raises SettingError for what cannot be read, and when nothing is left to train.
     """
     groups = [RateGroup("text_encoder", settings.text_encoder_rate)]
     weights = block_lr_weights(settings, family_name)
-    if weights is None:
+    blocks = _blocks_with_layers(block_sizes(settings, family_name), family_name)
+    if weights is not None:
+        groups += [
+            RateGroup(f"unet_block{block}", settings.unet_rate * weights[block], block)
+            for block in blocks
+        ]
+    elif blocks:
         groups.append(RateGroup("unet", settings.unet_rate))
-    else:
-        with_layers = _blocks_with_layers(block_sizes(settings, family_name), family_name)
-        for block in with_layers:
-            rate = settings.unet_rate * weights[block]
-            groups.append(RateGroup(f"unet_block{block}", rate, block))
-    return [group for group in groups if group.rate > 0]
+    groups = [group for group in groups if group.rate > 0]
+    if not groups:
+        by_block = ("down_lr_weight", "mid_lr_weight", "up_lr_weight", "block_dims")
+        setting = next((name for name in by_block if getattr(settings, name)), "learning_rate")
+        raise SettingError(setting, "Every part has the rate or the size 0, so nothing would be "
+                           "trained. Give one of them more.")  # fmt: skip
+    return groups
 
 
 def _blocks_with_layers(sizes: BlockSizes, family_name: str) -> list[int]:

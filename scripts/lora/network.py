@@ -1,10 +1,8 @@
 """The LoRA of a whole model: which layers get one, and what is trained, saved and loaded.
 
-network = LoRANetwork.create(unet, text_encoders, family, settings)
-optimizer = create_optimizer(settings, network.param_groups(settings), device)
-... train ...
-save_lora(path, network.state_dict_for_file(), metadata, ...)
-network.remove()
+`LoRANetwork.create` puts the layers into the models, `param_groups` feeds the optimiser,
+`state_dict_for_file` goes to `scripts.lora.file.save_lora`, and `remove` leaves the models as
+they were.
 """
 
 from __future__ import annotations

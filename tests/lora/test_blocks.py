@@ -167,3 +167,15 @@ def test_zero_rate_drops_the_group(settings):
     assert [g.name for g in rate_groups(settings(text_encoder_lr=0.0), "sd1")] == ["unet"]
     only_text = settings(network_train_text_encoder_only=True)
     assert [g.name for g in rate_groups(only_text, "sd1")] == ["text_encoder"]
+
+
+@pytest.mark.parametrize("name", ["down_lr_weight", "block_dims"])
+def test_nothing_to_train_is_refused(name, settings):
+    zeros = ",".join(["0"] * 25)
+    values = {"block_dims": zeros} if name == "block_dims" else {
+        "down_lr_weight": "zeros", "mid_lr_weight": "0", "up_lr_weight": "zeros",
+    }  # fmt: skip
+    with pytest.raises(SettingError) as caught:
+        rate_groups(settings(network_train_unet_only=True, **values), "sd1")
+    assert caught.value.setting == name
+    assert [group.name for group in rate_groups(settings(**values), "sd1")] == ["text_encoder"]
