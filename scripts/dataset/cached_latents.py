@@ -21,6 +21,7 @@ from scripts.dataset.encoding import (
     batch_tensors,
     encode,
     read_ahead,
+    readers,
 )
 from scripts.dataset.latent_store import LatentStore, row_bytes
 from scripts.dataset.pictures import UnreadablePicture
@@ -182,7 +183,8 @@ def encoding_batches(
     """
     buffer: list[tuple[Picture, Variant, Prepared]] = []
     unreadable = source.store.index.unreadable
-    for item, prepared in read_ahead(missing, lambda i: prepare(i.picture, i.variants)):
+    threads = readers(source.dataset.settings)
+    for item, prepared in read_ahead(missing, lambda i: prepare(i.picture, i.variants), threads):
         control.check()
         if isinstance(prepared, UnreadablePicture):
             unreadable[str(item.picture.path)] = str(prepared)

@@ -15,6 +15,7 @@ import torch
 from scripts.dataset.dataset import Batch, Dataset
 from scripts.dataset.pictures import UnreadablePicture
 from scripts.dataset.variants import crop_top_left
+from scripts.settings.train import TrainSettings
 
 ENCODED_PIXELS = 1 << 20  # pixels encoded at once: four pictures of 512x512, one of 1024x1024
 READERS = min(4, os.cpu_count() or 1)
@@ -90,14 +91,19 @@ def batch_tensors(
     )
 
 
-def read_ahead(items: list, work: Callable) -> Iterator[tuple]:
+def readers(settings: TrainSettings) -> int:
+    """How many pictures are read at once; with lowram one, as each may be a large photograph."""
+    return 1 if settings.lowram else READERS
+
+
+def read_ahead(items: list, work: Callable, threads: int = READERS) -> Iterator[tuple]:
     """(item, work(item) or the UnreadablePicture it raised), in order, by a few threads ahead."""
-    with ThreadPoolExecutor(READERS, thread_name_prefix="pictures") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
         waiting: deque[tuple[object, Future]] = deque()
         coming = iter(items)
         try:
             while True:
-                while len(waiting) < 2 * READERS and (item := next(coming, None)) is not None:
+                while len(waiting) < 2 * threads and (item := next(coming, None)) is not None:
                     waiting.append((item, pool.submit(_caught, work, item)))
                 if not waiting:
                     return

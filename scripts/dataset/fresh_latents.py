@@ -13,12 +13,12 @@ from scripts.core.events import Control, Report, Stage
 from scripts.dataset.dataset import Batch, Dataset, Example, Picture
 from scripts.dataset.encoding import (
     ENCODED_PIXELS,
-    READERS,
     BatchTensors,
     LatentSource,
     batch_tensors,
     encode,
     read_ahead,
+    readers,
 )
 from scripts.dataset.pictures import UnreadablePicture, open_picture
 from scripts.dataset.variants import Prepared, Variant, open_mask, prepare
@@ -32,7 +32,7 @@ class FreshLatents(LatentSource):
     def __init__(self, dataset: Dataset, vae) -> None:
         super().__init__(dataset)
         self.vae = vae
-        self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="pictures")
+        self.pool = ThreadPoolExecutor(readers(dataset.settings), thread_name_prefix="pictures")
         self.ahead: tuple[Batch, list[Future]] | None = None
 
     def _start(self, batch: Batch) -> list[Future]:
@@ -76,7 +76,8 @@ def check_pictures(dataset: Dataset, report: Report, control: Control) -> dict[P
     """Decode every picture once, so that a damaged one is known before the training, not in it."""
     pictures = list({picture.path: picture for picture in dataset.pictures}.values())
     unreadable = {}
-    for number, (picture, result) in enumerate(read_ahead(pictures, _check)):
+    threads = readers(dataset.settings)
+    for number, (picture, result) in enumerate(read_ahead(pictures, _check, threads)):
         control.check()
         if isinstance(result, UnreadablePicture):
             unreadable[picture.path] = str(result)

@@ -105,7 +105,8 @@ class TrainSettings:
         aliases=["min_bucket_resolution"], help="The shortest side a bucket may have, in pixels.")
     max_bucket_reso: int | None = setting(
         None, label="Longest bucket side", page="Pictures", low=64, high=8192, advanced=True,
-        aliases=["max_bucket_resolution"], help="The longest side a bucket may have, in pixels; twice that of the resolution when "
+        aliases=["max_bucket_resolution"],
+        help="The longest side a bucket may have, in pixels; twice that of the resolution when "
         "not set.")
     bucket_reso_steps: int = setting(
         64, label="Bucket step", page="Pictures", low=8, high=512, advanced=True,
@@ -374,10 +375,12 @@ class TrainSettings:
         "for it.")
     fp8_base: bool = setting(
         False, label="fp8 base model", page="Speed and memory", advanced=True,
-        help="Keep the base model in fp8 on graphics cards that can: saves memory, not time.")
+        help="Keep the U-Net of the base model in fp8 on the graphics card: saves memory, not "
+        "time.")
     lowram: bool = setting(
         False, label="Little main memory", page="Speed and memory", advanced=True,
-        help="Load the model straight into the graphics card's memory.")
+        help="Read one picture at a time and keep fewer encoded captions in main memory: slower. "
+        "The model is always loaded straight into the graphics card's memory.")
 
     # --- Result -----------------------------------------------------------------------------
     output_dir: Path | None = setting(

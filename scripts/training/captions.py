@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     from scripts.dataset.latents import BatchTensors
 
 LARGEST_TABLE = 2 << 30  # bytes of main memory for encoded captions
+LITTLE_TABLE = 64 << 20  # with lowram
 CAPTIONS_AT_ONCE = 16
 
 
 class Captions:
-    """Gives the conditioning of a batch. `encoder` is None once all captions are in the table."""
+    """Gives the conditioning of a batch. `encoder` is None once all captions are in the table.
 
-    def __init__(self, encoder: CaptionEncoder, device: torch.device) -> None:
+    The table takes no more than `largest_table` bytes.
+    """
+
+    def __init__(
+        self, encoder: CaptionEncoder, device: torch.device, largest_table: int = LARGEST_TABLE
+    ) -> None:
         self.encoder: CaptionEncoder | None = encoder
         self._device = device
+        self._largest_table = largest_table
         self._table: dict[str, TextOutput] = {}
 
     @property
@@ -45,7 +52,7 @@ class Captions:
             return False
         with torch.no_grad():
             first = self.encoder.encode(waiting[:1])
-            if first.nbytes * len(waiting) > LARGEST_TABLE:
+            if first.nbytes * len(waiting) > self._largest_table:
                 return False
             for begin in range(0, len(waiting), CAPTIONS_AT_ONCE):
                 control.check()

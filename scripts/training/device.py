@@ -11,13 +11,10 @@ from accelerate.state import AcceleratorState
 from scripts.core.errors import SettingError
 from scripts.settings.train import TrainSettings
 
-FP8 = torch.float8_e4m3fn
-FP8_CAPABILITY = (8, 9)  # Ada and newer compute with fp8
-
 
 @dataclass(frozen=True)
 class Formats:
-    """The number formats of a run: of the frozen base model, of the VAE and of the LoRA.
+    """The number formats of a run: of the frozen base model and of the VAE.
 
     `mixed_precision` is what autocast uses: "no", "fp16" or "bf16". `fp8_base` tells that the
     frozen U-Net's weights are kept in fp8 between uses.
@@ -25,7 +22,6 @@ class Formats:
 
     mixed_precision: str
     base: torch.dtype
-    lora: torch.dtype
     fp8_base: bool
     notes: tuple[str, ...]
     vae: torch.dtype = torch.float32
@@ -37,7 +33,7 @@ def choose_formats(settings: TrainSettings) -> Formats:
     Without a setting: bf16 where the graphics card has it, else fp16; on a CPU no mixed
     precision. fp16 is never used on a CPU, where it is some 40 times slower than fp32.
 
-    Raises SettingError when bf16 or fp8 was asked for and the card cannot do it.
+    Raises SettingError when bf16 was asked for and the card cannot do it.
     """
     notes = []
     cuda = torch.cuda.is_available()
@@ -52,13 +48,11 @@ def choose_formats(settings: TrainSettings) -> Formats:
         notes.append("mixed_precision is no in place of fp16: a CPU is far too slow with fp16.")
     if cuda and precision == "bf16" and not torch.cuda.is_bf16_supported():
         raise SettingError("mixed_precision", "This graphics card cannot use bf16. Take fp16.")
-    fp8 = settings.fp8_base
-    if fp8 and not (cuda and torch.cuda.get_device_capability() >= FP8_CAPABILITY):
-        fp8 = False
-        notes.append("fp8_base is off: it needs a graphics card of the RTX 40 series or newer.")
+    fp8 = settings.fp8_base and cuda
+    if settings.fp8_base and not cuda:
+        notes.append("fp8_base is off: it is for graphics cards, and would only make a CPU slower.")
     base = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    lora = torch.bfloat16 if settings.full_bf16 else torch.float32
-    return Formats(precision, base, lora, fp8, tuple(notes))
+    return Formats(precision, base, fp8, tuple(notes))
 
 
 def make_accelerator(formats: Formats) -> Accelerator:

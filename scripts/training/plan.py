@@ -261,6 +261,13 @@ def _warnings(settings: TrainSettings, base: BaseModel, amount: Amount) -> list[
         warnings.append(f"network_alpha {settings.alpha:g} is above network_dim "
                         f"{settings.network_dim}: the training may burn. Half of dim is "
                         "usual.")  # fmt: skip
+    when = (settings.sample_every_n_steps, settings.sample_every_n_epochs)
+    if settings.sample_prompts and not any((*when, settings.sample_at_first)):
+        warnings.append("There are prompts for previews, but no time to draw them: set "
+                        "sample_every_n_epochs, for example to 1.")  # fmt: skip
+    if any(when) and not settings.sample_prompts:
+        warnings.append("No previews are drawn: there are no prompts for them. Set "
+                        "sample_prompts.")  # fmt: skip
     if amount.steps < amount.steps_per_epoch:
         warnings.append(f"The training ends after {amount.steps} of the {amount.steps_per_epoch} "
                         "steps of one epoch: some pictures are never seen.")  # fmt: skip

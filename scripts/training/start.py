@@ -23,6 +23,7 @@ from scripts.core.files import CACHE_FOLDER, check_output_folder
 from scripts.dataset.latents import LatentSource, prepare_latents
 from scripts.lora.metadata import BaseHashes
 from scripts.lora.network import LoRANetwork
+from scripts.models.fp8 import keep_in_fp8
 from scripts.models.load import (
     load_text_encoders,
     load_tokenizers,
@@ -32,9 +33,9 @@ from scripts.models.load import (
 )
 from scripts.models.text import CaptionEncoder
 from scripts.settings.train import TrainSettings
-from scripts.training.captions import Captions
+from scripts.training.captions import LARGEST_TABLE, LITTLE_TABLE, Captions
 from scripts.training.checkpoints import Position, read_position
-from scripts.training.device import FP8, Formats, choose_formats, describe_device, make_accelerator
+from scripts.training.device import Formats, choose_formats, describe_device, make_accelerator
 from scripts.training.loop import run_loop
 from scripts.training.noise import NoiseSchedule
 from scripts.training.optimizers import create_optimizer, create_scheduler
@@ -104,18 +105,19 @@ def prepare(
     size = settings.resolution or (base.resolution, base.resolution)
     prompts = read_prompts(settings.sample_prompts, size, settings.seed)
     encode = partial(_encode_prompts, prompts, encoder, settings, formats)
-    captions = Captions(encoder, device)
+    captions = Captions(encoder, device, LITTLE_TABLE if settings.lowram else LARGEST_TABLE)
     if settings.text_encoder_rate == 0:
         encoded = encode()
         encode = partial(list, encoded)
-        captions.encode_ahead(_captions_to_come(plan), report, control)
+        with accelerator.autocast():  # as when they are encoded at each use
+            captions.encode_ahead(_captions_to_come(plan), report, control)
     text_encoders = captions.modules
     del encoder
 
     report(Stage("Loading the U-Net"))
     unet = load_unet(base, formats.base, device)
     if formats.fp8_base:
-        unet.enable_layerwise_casting(storage_dtype=FP8, compute_dtype=formats.base)
+        keep_in_fp8(unet, formats.base)
     torch.manual_seed(settings.seed)
     network = LoRANetwork.create(unet, text_encoders, base.family, settings)
     _set_modes(unet, text_encoders, network, settings)
