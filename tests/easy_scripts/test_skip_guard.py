@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -22,21 +23,23 @@ def test_skips():
 
 
 @pytest.mark.parametrize(
-    ("options", "allowed", "code"),
+    ("ci", "allowed", "code"),
     [
-        ([], "", 0),
-        (["-p", "skip_guard"], "", 1),
-        (["-p", "skip_guard"], "test_it.py::test_skips: Skipped: no such thing\n", 0),
-        (["-p", "skip_guard"], "# test_it.py::test_skips\ntest_it.py::test_other\n", 1),
+        ("", "", 0),
+        ("true", "", 1),
+        ("true", "test_it.py::test_skips: Skipped: no such thing\n", 0),
+        ("true", "# test_it.py::test_skips\ntest_it.py::test_other\n", 1),
     ],
 )
-def test_a_skip(tmp_path, options, allowed, code):
+def test_a_skip(tmp_path, ci, allowed, code):
     shutil.copy(GUARD, tmp_path)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["skip_guard"]\n')
     (tmp_path / "allowed_skips.txt").write_text(allowed)
     (tmp_path / "test_it.py").write_text(TEST)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".", *options],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", "."],
         cwd=tmp_path,
+        env={**os.environ, "CI": ci},
         capture_output=True,
         text=True,
     )
