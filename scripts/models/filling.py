@@ -56,7 +56,7 @@ def fill(model: Model, part: Part, dtype: torch.dtype, device: Device) -> Model:
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     state: dict[str, Tensor] = {}
     for weights in part.weights:
-        for name, tensor in weights.read(weights.shapes.keys() & wanted.keys()):
+        for name, tensor in weights.read(weights.shapes.keys() & wanted.keys(), dtype):
             for parameter in wanted[name]:
                 value = _take(tensor, part.sources[parameter], shapes[parameter])
                 if value.shape != shapes[parameter]:
@@ -94,13 +94,13 @@ def _check_names(part: Part, wanted: Mapping[str, list[str]]) -> None:
 
 
 def _take(tensor: Tensor, source: Source, shape: torch.Size) -> Tensor:
-    """The part of a file's tensor that the source means, in memory of its own."""
+    """The part of a file's tensor that the source means."""
     if source.third is not None:
         return tensor.chunk(3)[source.third].clone()
     if source.transposed:
         return tensor.T.contiguous()
     if len(shape) == 2 and tensor.dim() > 2 and tensor.shape[2:].numel() == 1:
-        return tensor.reshape(tensor.shape[:2])  # a 1x1 convolution
+        return tensor.flatten(1)  # a 1x1 convolution
     return tensor
 
 

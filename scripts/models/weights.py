@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scripts.core.errors import SuiteError
-from scripts.core.safetensors_header import Header, read_header
+from scripts.core.safetensors_header import Header, TensorInfo, read_header
 from scripts.models.pickle_header import is_pickle, read_pickle_header
 
 DTYPES = {
@@ -39,8 +40,12 @@ class Weights(Protocol):
 
     shapes: Mapping[str, tuple[int, ...]]
 
-    def read(self, names: set[str]) -> Iterator[tuple[str, Tensor]]:
-        """The named tensors on the CPU, in the file's own dtypes."""
+    def read(self, names: set[str], keep: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """The named tensors on the CPU, in the file's own types.
+
+        A tensor of the type `keep` has memory of its own; one of another type, which is to be
+        converted, is only there until the next one comes.
+        """
 
 
 def open_weights(path: Path) -> Weights:
@@ -56,24 +61,38 @@ class SafeWeights:
         self._header: Header = read_header(path)
         self.shapes = {name: info.shape for name, info in self._header.tensors.items()}
 
-    def read(self, names: set[str]) -> Iterator[tuple[str, Tensor]]:
-        """The named tensors on the CPU, in the order in which they lie in the file."""
-        infos = self._header.tensors
+    def read(self, names: set[str], keep: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """The named tensors, in the order in which they lie in the file; see `Weights`."""
+        infos = {name: self._header.tensors[name] for name in names}
+        largest = max((info.end - info.begin for info in infos.values()), default=0)
+        passing = torch.empty(largest, dtype=torch.uint8)  # one place for all that is converted
         try:
-            with self._path.open("rb") as file:
-                for name in sorted(names, key=lambda name: infos[name].begin):
-                    info = infos[name]
-                    if info.dtype not in DTYPES:
-                        raise SuiteError(f"{self._path.name} holds numbers of an unknown kind "
-                                         f"({info.dtype}). Choose another file.")  # fmt: skip
-                    tensor = torch.empty(info.shape, dtype=DTYPES[info.dtype])
+            with self._path.open("rb", buffering=0) as file:
+                for name, info in sorted(infos.items(), key=lambda entry: entry[1].begin):
+                    dtype = self._dtype(info)
+                    size = info.end - info.begin
+                    memory = torch.empty(size, dtype=torch.uint8) if dtype == keep else passing
                     file.seek(self._header.data_start + info.begin)
-                    place = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
-                    if file.readinto(place) != len(place):
-                        raise SuiteError(f"{self._path.name} is cut off. Download it again.")
-                    yield name, tensor
+                    self._read_into(file, memory[:size])
+                    yield name, memory[:size].view(dtype).reshape(info.shape)
         except OSError as error:
             raise SuiteError(f"{self._path} cannot be read ({error.strerror}).") from error
+
+    def _dtype(self, info: TensorInfo) -> torch.dtype:
+        if info.dtype not in DTYPES:
+            raise SuiteError(
+                f"{self._path.name} holds numbers of an unknown kind ({info.dtype}). "
+                "Choose another file."
+            )
+        return DTYPES[info.dtype]
+
+    def _read_into(self, file: RawIOBase, memory: Tensor) -> None:
+        place = memoryview(memory.numpy())
+        while len(place):  # a system may give less than asked for, above 2 GB always
+            count = file.readinto(place)
+            if not count:
+                raise SuiteError(f"{self._path.name} is cut off. Download it again.")
+            place = place[count:]
 
 
 class PickleWeights:
@@ -84,13 +103,14 @@ class PickleWeights:
         self._header = read_pickle_header(path)  # refuses whatever could run code
         self.shapes = dict(self._header.shapes)
 
-    def read(self, names: set[str]) -> Iterator[tuple[str, Tensor]]:
-        """The named tensors on the CPU."""
+    def read(self, names: set[str], keep: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """The named tensors; see `Weights`."""
         content = self._load()
         for key in self._header.inside:
             content = content[key]
         for name in names:
-            yield name, content[name].detach().clone()  # the file stays no longer than this
+            tensor = content[name].detach()
+            yield name, tensor.clone() if tensor.dtype == keep else tensor
 
     def _load(self) -> Any:
         stand_ins = [(_StandIn, name) for name in self._header.foreign]

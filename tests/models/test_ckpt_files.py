@@ -84,7 +84,7 @@ def test_the_same_names_shapes_and_tensors(as_zip, wrap, tiny_sd15, tmp_path):
     assert weights.shapes == safe.shapes
     expected = load_file(tiny_sd15)
     for reader in (safe, weights):
-        found = dict(reader.read(set(expected)))
+        found = dict(reader.read(set(expected), torch.float16))
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
         assert all(found[name].dtype == expected[name].dtype for name in expected)
@@ -109,7 +109,7 @@ def test_leftovers_of_lightning_and_numpy_do_no_harm(tiny_sd15, tmp_path, monkey
     names = set(load_file(tiny_sd15))
     weights = open_weights(path)
     assert set(weights.shapes) == names
-    assert len(dict(weights.read(names))) == len(names)
+    assert len(dict(weights.read(names, torch.float16))) == len(names)
 
 
 def test_broken_files_are_told(tiny_sd15, tmp_path):
