@@ -51,7 +51,7 @@ class Stage(Event):
 class Step(Event):
     """Training step `done` of `total` has ended.
 
-    `loss` is the mean over the latest steps, `learning_rates` those in force by group name,
+    `loss` is the mean over the latest steps, `learning_rates` those of this step by group name,
     `seconds_per_step` a mean without the first step, `memory_bytes` the device's peak.
     """
 

@@ -35,6 +35,11 @@ class MetricsLog:
     def __exit__(self, *details: object) -> None:
         self.close()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is written at all."""
+        return self._writer is not None
+
     def step(
         self, step: int, loss: float, average_loss: float, learning_rates: Mapping[str, float]
     ) -> None:

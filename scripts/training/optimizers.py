@@ -184,16 +184,26 @@ def create_scheduler(optimizer: Optimizer, settings: TrainSettings, total_steps:
     return LambdaLR(optimizer, schedule.multiplier)
 
 
-def current_learning_rates(optimizer: Optimizer) -> dict[str, float]:
-    """The learning rate in force for each group, by the group's name.
+def current_learning_rates(
+    optimizer: Optimizer, scheduler: LambdaLR | None = None, steps_ago: int = 0
+) -> dict[str, float]:
+    """The learning rate of each group, by the group's name: the one in force for the next step.
 
-    For optimisers that find the rate themselves it is the rate found, for AdaFactor with relative
-    steps that of the group's first weight. Waits for the device with those two.
+    With `scheduler`, which has already gone on, it is the one that the last step was taken with,
+    or the step `steps_ago` before it. For optimisers that find the rate themselves it is the rate
+    found, for AdaFactor with relative steps that of the group's first weight. Waits for the device
+    with those two.
     """
     optimizer = _unwrapped(optimizer)
+    groups = list(optimizer.param_groups)
+    if scheduler is not None:
+        step = max(0, scheduler.last_epoch - 1 - steps_ago)
+        rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        groups = [{**group, "lr": base * factor(step)}
+                  for group, (base, factor) in zip(groups, rates, strict=True)]  # fmt: skip
     return {
         str(group.get("name", number)): _rate(optimizer, group)
-        for number, group in enumerate(optimizer.param_groups)
+        for number, group in enumerate(groups)
     }
 
 

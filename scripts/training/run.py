@@ -164,11 +164,12 @@ class Run:
         """Look at the losses and report the step, unless that has been done already."""
         if position.step == self.progress.reported_step:
             return
-        rates = current_learning_rates(self.optimizer)
+        rates = current_learning_rates(self.optimizer, self.scheduler)
         losses = self.progress.flush(position.step, position.epoch, rates)
-        first = position.step - len(losses) + 1
-        for step, loss in enumerate(losses, first):
-            self.metrics.step(step, loss.value, loss.smooth, rates)
+        for steps_ago, loss in zip(reversed(range(len(losses))), losses, strict=True):
+            if self.metrics.wanted:
+                rates = current_learning_rates(self.optimizer, self.scheduler, steps_ago)
+                self.metrics.step(position.step - steps_ago, loss.value, loss.smooth, rates)
             self._epoch_losses.append(loss.value)
 
     def _any_process(self, asked: bool) -> bool:
