@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ from scripts.settings.train import TrainSettings, read_train_settings
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, train, and return the exit code."""
     given = vars(_parser().parse_args(argv))
+    if "ACCELERATE_USE_CPU" in os.environ and not given["plan"]:
+        from scripts.training.cpu_processes import missing_processes, run_processes
+
+        if number := missing_processes():
+            return run_processes(number, "scripts.train", sys.argv[1:] if argv is None else argv)
     config, plan, events = given.pop("config"), given.pop("plan"), given.pop("events")
 
     def work(report: Report, control: Control) -> None:

@@ -243,6 +243,7 @@ def build(
     errors: list[SettingError] = []
     notes: list[str] = []
     final: dict[str, Any] = {}
+    given_as: dict[str, str] = {}
     for key, raw in values.items():
         name = key if key in declared else by_alias.get(key)
         if name is None:
@@ -252,15 +253,18 @@ def build(
                 errors.append(SettingError(key, _unknown(key, [*declared, *by_alias])))
             continue
         if name != key:
-            if name in values:
-                errors.append(SettingError(key, f"{key} is another name of {name}, and both are "
-                                           "given. Keep one."))  # fmt: skip
-                continue
             notes.append(f"{key} was read as {name}.")
         try:
-            final[name] = read_value(declared[name], raw)
+            value = read_value(declared[name], raw)
         except SettingError as error:
             errors.append(error)
+            continue
+        if name in final and final[name] != value:
+            other = key if key != name else given_as[name]
+            errors.append(SettingError(other, f"{other} is another name of {name}, and both are "
+                                       "given with different values. Keep one."))  # fmt: skip
+            continue
+        final[name], given_as[name] = value, key
     settings = settings_class(**final)
     if checks:
         named = {error.setting for error in errors}
@@ -311,7 +315,10 @@ def show_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return ",".join(show_value(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 def as_config(settings: Any) -> dict[str, Any]:

@@ -58,3 +58,24 @@ def test_two_processes_make_half_the_steps_and_one_file(config, tmp_path):
     assert metadata["ss_steps"] == "8" and metadata["ss_total_batch_size"] == "2"
     assert any(tensor.abs().max() > 0 for key, tensor in load_file(done[0]["path"]).items()
                if "lora_up" in key)  # fmt: skip
+
+
+def test_the_number_is_found_in_accelerates_command_line(monkeypatch, tmp_path):
+    from scripts.training.cpu_processes import missing_processes, processes_in
+
+    script = ["-m", "scripts.train", "--config", "run.json", "--num_processes", "9"]
+    assert processes_in(["python", "accelerate", "launch", "--num_processes", "2", *script]) == 2
+    words = ["python", "-m", "accelerate.commands.launch", "--cpu", "--num-processes=3", *script]
+    assert processes_in(words) == 3
+    assert processes_in(["accelerate-launch", "--num_processes", "1", *script]) == 0
+    assert processes_in(["bash", "-c", "anything"]) == 0
+    assert missing_processes({}) == 0
+    connected = {"ACCELERATE_USE_CPU": "True", "MASTER_PORT": "1", "WORLD_SIZE": "2"}
+    assert missing_processes(connected) == 0
+
+
+def test_a_mistake_is_told_once_and_ends_both(config, tmp_path):
+    config["network_dim"] = 0
+    with pytest.raises(AssertionError) as caught:
+        launch(BOTH, config, tmp_path)
+    assert str(caught.value).count("out of range") == 1
