@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.command import run_command
 from scripts.core.config import read_config
-from scripts.core.declare import add_flags
+from scripts.core.declare import add_flags, overridden
 from scripts.core.events import Control, Note, Report
 from scripts.settings.train import TrainSettings, read_train_settings
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work(report: Report, control: Control) -> None:
         values: dict[str, Any] = read_config(config) if config else {}
-        settings, notes = read_train_settings({**values, **given})
+        settings, notes = read_train_settings(overridden(TrainSettings, values, given))
         if plan:
             _print_plan(settings, notes)
             return

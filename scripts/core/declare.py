@@ -274,6 +274,18 @@ def build(
     return settings, notes
 
 
+def overridden(
+    settings_class: type, values: Mapping[str, Any], winners: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Raw `values` with `winners` (flags, by setting name) in their place.
+
+    What a winner overrules is left out under its other names too.
+    """
+    declared = declarations(settings_class)
+    beaten = {alias for name in winners for alias in declared[name].aliases}
+    return {**{key: raw for key, raw in values.items() if key not in beaten}, **winners}
+
+
 def _unknown(key: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     advice = f"Did you mean {close[0]}?" if close else "Remove it, or correct its name."

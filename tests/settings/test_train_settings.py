@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.declare import as_config, declarations
+from scripts.core.declare import as_config, declarations, overridden
 from scripts.core.errors import SettingErrors
 from scripts.settings.train import TrainSettings, read_train_settings
 
@@ -115,8 +115,17 @@ def test_names_of_other_tools_are_read_and_said():
     assert any(note.startswith("num_workers is not needed") for note in notes)
 
 
-def test_a_name_given_twice_is_refused():
+def test_a_name_given_twice_is_refused_unless_both_say_the_same():
     assert "network_dim" in errors_of(network_dim=8, net_dim=16)["net_dim"]
+    assert "network_dim" in errors_of(net_dim=16, network_dim=8)["net_dim"]
+    assert read(network_dim=8, net_dim="8").network_dim == 8
+    assert read(xformers=True, sdpa=False, mem_eff_attn=False).sdpa is True
+
+
+def test_a_flag_wins_over_a_config_that_uses_another_name():
+    given = overridden(TrainSettings, {**LEAST, "net_dim": 8, "seed": 1}, {"network_dim": 16})
+    settings, _ = read_train_settings(given)
+    assert (settings.network_dim, settings.seed) == (16, 1)
 
 
 def test_what_follows_from_other_settings():
