@@ -20,7 +20,6 @@ class Family:
     base_resolution: int
     v_resolution: int
     text_encoder_count: int
-    context_width: int
     base_model_version: str
     modelspec: str
     modelspec_v: str
@@ -50,7 +49,6 @@ SD1 = Family(
     base_resolution=512,
     v_resolution=512,
     text_encoder_count=1,
-    context_width=768,
     base_model_version="sd_v1",
     modelspec="stable-diffusion-v1",
     modelspec_v="stable-diffusion-v1",
@@ -64,7 +62,6 @@ SD2 = Family(
     base_resolution=512,
     v_resolution=768,
     text_encoder_count=1,
-    context_width=1024,
     base_model_version="sd_v2",
     modelspec="stable-diffusion-v2-512",
     modelspec_v="stable-diffusion-v2-768-v",
@@ -78,7 +75,6 @@ SDXL = Family(
     base_resolution=1024,
     v_resolution=1024,
     text_encoder_count=2,
-    context_width=2048,
     base_model_version="sdxl_base_v1-0",
     modelspec="stable-diffusion-xl-v1-base",
     modelspec_v="stable-diffusion-xl-v1-base",

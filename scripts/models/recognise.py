@@ -202,16 +202,16 @@ def _check_parts(path: Path, family: Family, shape: ModelShape, vae: Path | None
     """Raise SuiteError naming the parts that are missing."""
     missing = []
     if len(shape.texts) < family.text_encoder_count:
-        both_needed = family.text_encoder_count > 1 and shape.texts
-        missing.append("one of its two text encoders" if both_needed else "text encoder")
+        some = "one of " if shape.texts else ""
+        missing.append(f"{some}its two text encoders" if family is SDXL else "its text encoder")
     if shape.vae is None and vae is None:
-        missing.append("VAE")
+        missing.append("its VAE")
     if not missing:
         return
     remedy = "Choose the full model"
-    if missing == ["VAE"]:
+    if missing == ["its VAE"]:
         remedy += ", or give a VAE file as vae"
-    raise SuiteError(f"{path.name} is {family.title} without its {' and '.join(missing)}. "
+    raise SuiteError(f"{path.name} is {family.title}, but it lacks {' and '.join(missing)}. "
                      f"{remedy}.")  # fmt: skip
 
 

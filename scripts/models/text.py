@@ -161,7 +161,8 @@ def encode(
     """
     if family.name != "sdxl":
         states = _run(text_encoders[0], ids[0], -(clip_skip or 1))
-        states = text_encoders[0].final_layer_norm(states)
+        text_model = getattr(text_encoders[0], "text_model", text_encoders[0])
+        states = text_model.final_layer_norm(states)
         return TextOutput(_weighted(_join(states, ids[0]), weights))
     hidden = []
     pooled = None

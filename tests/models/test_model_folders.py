@@ -165,11 +165,11 @@ def test_incomplete_and_other_folders(folder, tmp_path, tiny_sd15):
     with pytest.raises(SuiteError, match="such as some"):
         recognise(tmp_path)
     text = (folder / "text_encoder").rename(folder / "elsewhere")
-    with pytest.raises(SuiteError, match="without its text encoder"):
+    with pytest.raises(SuiteError, match="lacks its text encoder"):
         recognise(folder)
     text.rename(folder / "text_encoder")
     (folder / "vae").rename(folder / "elsewhere")
-    with pytest.raises(SuiteError, match="without its VAE"):
+    with pytest.raises(SuiteError, match="lacks its VAE"):
         recognise(folder)
     assert recognise(folder, vae=tiny_sd15).shape.vae is None
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from model_files import full_size_unet, full_size_vae, text_shapes_of
+from model_files import full_size_unet, full_size_vae, text_shapes_of, write_header_only
 from safetensors.torch import load_file, save_file
 
 from scripts.core.errors import SuiteError
@@ -251,6 +251,17 @@ def test_vae_of_its_own(tiny_sd15, tiny_sdxl, tmp_path):
     with pytest.raises(SuiteError, match="holds no VAE"):
         save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
         load_vae(tmp_path / "other.safetensors")
+
+
+def test_a_vae_of_another_kind_is_refused(tmp_path):
+    """That of Flux and SD3 has 16 latent channels under the same names."""
+    vae = full_size_vae(SD1)
+    sources = vae_sources(vae.state_dict(), 4, "")
+    shapes = {sources[name].name: tuple(t.shape) for name, t in vae.state_dict().items()}
+    shapes["decoder.conv_in.weight"] = (512, 16, 3, 3)
+    path = write_header_only(tmp_path / "ae.safetensors", shapes)
+    with pytest.raises(SuiteError, match="16 latent channels"):
+        load_vae(path)
 
 
 def small_standard_vae():

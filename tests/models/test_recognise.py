@@ -134,11 +134,12 @@ def without(shapes, *starts):
 @pytest.mark.parametrize(
     ("family", "starts", "message"),
     [
-        (SD1, ["first_stage_model."], "without its VAE. Choose the full model, or give a VAE"),
-        (SD1, ["cond_stage_model."], "without its text encoder. Choose the full model."),
+        (SD1, ["first_stage_model."], "but it lacks its VAE. Choose the full model, or give a VAE"),
+        (SD1, ["cond_stage_model."], "it lacks its text encoder. Choose the full model."),
         (SD1, ["cond_stage_model.", "first_stage_model."], "its text encoder and VAE. Choose"),
-        (SDXL, ["conditioner.embedders.1."], "without its one of its two text encoders"),
-        (SDXL, ["first_stage_model.decoder"], "without its VAE"),
+        (SDXL, ["conditioner.embedders.1."], "it lacks one of its two text encoders. Choose"),
+        (SDXL, ["conditioner."], "it lacks its two text encoders. Choose"),
+        (SDXL, ["first_stage_model.decoder"], "it lacks its VAE"),
     ],
 )
 def test_missing_parts_are_named(family, starts, message, tmp_path):
