@@ -231,7 +231,8 @@ def _check_prompts(settings: TrainSettings) -> None:
 def _check_paths(settings: TrainSettings) -> None:
     """Report every input path that is not there, all at once."""
     errors = []
-    needed = {"vae": "file or folder", "train_data_dir": "folder", "reg_data_dir": "folder",
+    needed = {"pretrained_model_name_or_path": "file or folder",
+              "vae": "file or folder", "train_data_dir": "folder", "reg_data_dir": "folder",
               "dataset_config": "file", "network_weights": "file", "resume": "folder",
               "conditioning_data_dir": "folder"}  # fmt: skip
     for name, kind in needed.items():
