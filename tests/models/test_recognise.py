@@ -136,7 +136,7 @@ def without(shapes, *starts):
     [
         (SD1, ["first_stage_model."], "but it lacks its VAE. Choose the full model, or give a VAE"),
         (SD1, ["cond_stage_model."], "it lacks its text encoder. Choose the full model."),
-        (SD1, ["cond_stage_model.", "first_stage_model."], "its text encoder and VAE. Choose"),
+        (SD1, ["cond_stage_model.", "first_stage_model."], "its text encoder and its VAE. Choose"),
         (SDXL, ["conditioner.embedders.1."], "it lacks one of its two text encoders. Choose"),
         (SDXL, ["conditioner."], "it lacks its two text encoders. Choose"),
         (SDXL, ["first_stage_model.decoder"], "it lacks its VAE"),
