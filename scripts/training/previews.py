@@ -28,6 +28,7 @@ from scripts.core.events import Control, Note, Preview, Report, Stage
 from scripts.models.conditioning import unet_conditioning
 from scripts.models.families import Family
 from scripts.models.text import CaptionEncoder
+from scripts.training.device import is_out_of_memory
 from scripts.training.preview_files import (
     picture_parameters,
     preview_name,
@@ -283,7 +284,7 @@ def _explain(error: Exception, what: str, prompt: Prompt | None = None) -> str:
     """A plain sentence or two for previews that failed: why, and what to do."""
     if isinstance(error, SuiteError):
         return f"{what} could not be drawn; the training goes on. {error}"
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         size = f" ({prompt.width} x {prompt.height})" if prompt else ""
         return (f"{what}{size} could not be drawn, because memory ran out; the training goes on. "
                 "Make the previews smaller, for example with --w 512 --h 512 after the prompt, "
@@ -296,10 +297,3 @@ def _explain_black(prompt: Prompt) -> str:
     return (f"Preview {prompt.number + 1} is black, in whole or in part: the model gave numbers "
             "that are not valid. If this goes on, stop and train again with a lower learning "
             "rate, or with mixed_precision bf16 or no.")  # fmt: skip
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()  # the CPU's allocator raises a plain RuntimeError
-    return "not enough memory" in text or "can't allocate memory" in text

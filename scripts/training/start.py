@@ -32,10 +32,17 @@ from scripts.models.load import (
     vae_key,
 )
 from scripts.models.text import CaptionEncoder
+from scripts.models.tokenizer import ClipTokenizer
 from scripts.settings.train import TrainSettings
 from scripts.training.captions import LARGEST_TABLE, LITTLE_TABLE, Captions
 from scripts.training.checkpoints import Position, read_position
-from scripts.training.device import Formats, choose_formats, describe_device, make_accelerator
+from scripts.training.device import (
+    Formats,
+    choose_formats,
+    describe_device,
+    is_out_of_memory,
+    make_accelerator,
+)
 from scripts.training.loop import run_loop
 from scripts.training.noise import NoiseSchedule
 from scripts.training.optimizers import create_optimizer, create_scheduler
@@ -76,16 +83,23 @@ def train(settings: TrainSettings, report: Report, control: Control) -> Path:
             path = run_loop(run)
         finally:
             run.close()
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         log.exception("out of memory")
-        raise SuiteError(
-            "The graphics card ran out of memory. Turn on gradient_checkpointing, or lower "
-            "train_batch_size or resolution, and close other programs that use the card."
-        ) from error
+        raise SuiteError(_too_little_memory(accelerator.device)) from error
     finally:
         accelerator.end_training()
     report(Done(str(path), time.monotonic() - began))
     return path
+
+
+def _too_little_memory(device: torch.device) -> str:
+    what = "graphics card" if device.type == "cuda" else "computer"
+    return (
+        f"The {what} ran out of memory. Turn on gradient_checkpointing, or lower train_batch_size "
+        "or resolution, and close other programs. What was saved before is still good."
+    )
 
 
 def prepare(
@@ -112,6 +126,7 @@ def prepare(
         with accelerator.autocast():  # as when they are encoded at each use
             captions.encode_ahead(_captions_to_come(plan), report, control)
     text_encoders = captions.modules
+    _tell_of_cut_captions(plan, tokenizers[0], report)
     del encoder
 
     report(Stage("Loading the U-Net"))
@@ -214,6 +229,20 @@ def _previewer(
         source = settings.vae or plan.base
         open_vae = partial(vae_from_file, partial(load_vae, source, formats.vae, device), device)
     return Previewer(unet, plan.base.family, open_vae, look, report, control)
+
+
+def _tell_of_cut_captions(plan: Plan, tokenizer: ClipTokenizer, report: Report) -> None:
+    """Name the captions that are longer than max_token_length: their end is not read."""
+    most = plan.settings.max_token_length
+    lengths = {picture.path.name: len(tokenizer.ids(picture.caption))
+               for picture in plan.dataset.pictures}  # fmt: skip
+    cut = [name for name, length in lengths.items() if length > most]
+    if cut:
+        longest = max(lengths.values())
+        advice = " Set it to 150 or 225." if most < 225 else ""
+        report(Note(f"{len(cut)} captions are longer than max_token_length, {most} tokens (the "
+                    f"longest has {longest}), such as that of {cut[0]}: their end is not "
+                    f"read.{advice}"))  # fmt: skip
 
 
 def _captions_to_come(plan: Plan) -> set[str]:

@@ -71,37 +71,22 @@ def test_accumulated_gradients_resume_exactly_too(run_training):
     assert same(unbroken.state(), resumed.state())
 
 
-def test_stop_saves_and_says_where_and_resume_goes_on(run_training, tmp_path):
-    control = Control()
-    unbroken = run_training(max_train_steps=5, output_name="whole")
-
-    class StopAtTwo(Control):
-        @property
-        def stop_asked(self):
-            self.asked = getattr(self, "asked", 0) + 1
-            return super().stop_asked
-
-    control = StopAtTwo()
-    events = []
+def test_stop_saves_and_says_where_and_resume_goes_on(run_training, monkeypatch):
     from scripts.training import loop
 
-    original = loop.take_step
-    count = 0
+    unbroken = run_training(max_train_steps=5, output_name="whole")
+    control, original, taken = Control(), loop.take_step, []
 
-    def counting(*arguments):
-        nonlocal count
-        count += 1
-        if count == 2:
+    def take_step(*arguments):
+        taken.append(1)
+        if len(taken) == 2:
             control.stop()
         return original(*arguments)
 
-    loop.take_step = counting
-    try:
-        with pytest.raises(Cancelled) as stopped:
-            run_training(control, max_train_steps=5, output_name="stopped")
-    finally:
-        loop.take_step = original
-    assert "step 2 of 5" in str(stopped.value) and not events
+    monkeypatch.setattr(loop, "take_step", take_step)
+    with pytest.raises(Cancelled) as stopped:
+        run_training(control, max_train_steps=5, output_name="stopped")
+    assert "step 2 of 5" in str(stopped.value)
     folder = unbroken.path.parent
     state = folder / "stopped-step00000002-state"
     assert str(state) in str(stopped.value)
@@ -216,3 +201,26 @@ def test_all_missing_paths_are_named_at_once(run_training, tmp_path):
     with pytest.raises(SettingErrors) as caught:
         run_training(vae=tmp_path / "no.pt", reg_data_dir=tmp_path / "no", resume=tmp_path / "x")
     assert {error.setting for error in caught.value.errors} == {"vae", "reg_data_dir", "resume"}
+
+
+def test_captions_that_are_too_long_are_named(run_training, pictures):
+    (pictures / "2_cat" / "001.txt").write_text("cat " * 100)  # "cat" is one token
+    notes = run_training(max_train_steps=1).notes()
+    assert "1 captions are longer than max_token_length, 75 tokens (the longest has 100)" in notes
+    assert "001.png" in notes
+    assert "longer than" not in run_training(max_train_steps=1, max_token_length=150).notes()
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."),
+              RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")]
+)  # fmt: skip
+def test_too_little_memory_is_one_sentence(run_training, monkeypatch, error):
+    from scripts.training import loop
+
+    def run_out(*_arguments):
+        raise error
+
+    monkeypatch.setattr(loop, "denoising_loss", lambda *_a, **_k: run_out())
+    with pytest.raises(SuiteError, match="ran out of memory"):
+        run_training()
