@@ -107,4 +107,3 @@ def show_seconds(seconds: float) -> str:
 
 def silent(_: Event) -> None:
     """A report callback for nobody: the other processes of a run on several."""
-

@@ -17,7 +17,7 @@ from typing import Any
 from scripts.command import run_command
 from scripts.core.config import read_config
 from scripts.core.declare import add_flags, overridden
-from scripts.core.events import Control, Note, Report
+from scripts.core.events import Control, Report
 from scripts.settings.train import TrainSettings, read_train_settings
 
 
@@ -37,11 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if plan:
             _print_plan(settings, notes)
             return
-        for note in notes:
-            report(Note(note))
         from scripts.training.start import train  # torch: only when really training
 
-        train(settings, report, control)
+        train(settings, report, control, notes)
 
     return run_command("train", work, events)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -61,9 +62,12 @@ from scripts.training.run import PreviewWork, Run
 log = logging.getLogger(__name__)
 
 
-def train(settings: TrainSettings, report: Report, control: Control) -> Path:
+def train(
+    settings: TrainSettings, report: Report, control: Control, notes: Sequence[str] = ()
+) -> Path:
     """Train a LoRA as the settings say; the path of the finished file.
 
+    `notes` are reported first; they are what reading the settings had to say.
     Raises SuiteError for what the user can mend, Cancelled after a stop (with everything saved).
     """
     began = time.monotonic()
@@ -73,7 +77,7 @@ def train(settings: TrainSettings, report: Report, control: Control) -> Path:
     plan = make_plan(settings, accelerator.num_processes)
     accelerator.wait_for_everyone()  # all processes have chosen the name before it is taken
     report(Start("train", plan.amount.steps, plan.amount.epochs))
-    for text in (*formats.notes, *plan.notes, *plan.guesses, *plan.warnings):
+    for text in (*notes, *formats.notes, *plan.notes, *plan.guesses, *plan.warnings):
         report(Note(text))
     report(Note(f"{plan.amount.steps} steps, {plan.amount.epochs} epochs, on "
                 f"{describe_device(accelerator.device)}."))  # fmt: skip
