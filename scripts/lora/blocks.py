@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scripts.core.errors import SettingError
+from scripts.core.errors import SettingError, SettingErrors
 
 if TYPE_CHECKING:
     from scripts.settings.train import TrainSettings
@@ -102,20 +102,26 @@ def block_lr_weights(settings: TrainSettings, family_name: str) -> list[float] |
     What is not set weighs 1, and a list that is too short goes on with 1. Weights that are not
     above block_lr_zero_threshold become 0. A curve may have an offset: "linear+0.25".
 
-    Raises SettingError for what cannot be read and for lists that are too long.
+    Raises SettingError (SettingErrors for several) for what cannot be read and for lists that are
+    too long.
     """
     if not (settings.down_lr_weight or settings.mid_lr_weight or settings.up_lr_weight):
         return None
     counts = block_counts(family_name)
     threshold = settings.block_lr_zero_threshold or 0.0
-    weights = [1.0] * counts.stem
+    weights, errors = [1.0] * counts.stem, []
     for setting, length in (
         ("down_lr_weight", counts.side),
         ("mid_lr_weight", counts.middle),
         ("up_lr_weight", counts.side),
     ):
-        side = _read_weights(setting, getattr(settings, setting), length)
+        try:
+            side = _read_weights(setting, getattr(settings, setting), length)
+        except SettingError as error:
+            errors.append(error)
+            continue
         weights += [weight if weight > threshold else 0.0 for weight in side]
+    _raise_all(errors)
     return weights + [1.0] * counts.stem
 
 
@@ -168,24 +174,22 @@ class BlockSizes:
 def block_sizes(settings: TrainSettings, family_name: str) -> BlockSizes:
     """The dims and alphas of all blocks; blocks without their own take the network's.
 
-    Raises SettingError for what cannot be read and for lists of the wrong length.
+    Raises SettingError (SettingErrors for several) for what cannot be read and for lists of the
+    wrong length.
     """
     total = block_counts(family_name).total
-
-    def read(setting: str, kind: type) -> list | None:
-        text = getattr(settings, setting)
-        if not text:
-            return None
-        numbers = _numbers(setting, text, kind)
-        if len(numbers) != total:
-            raise SettingError(setting, f"There are {len(numbers)} numbers, but this model has "
-                               f"{total} blocks. Write one for each.")  # fmt: skip
-        return numbers
-
-    dims = read("block_dims", int) or [settings.network_dim] * total
-    alphas = read("block_alphas", float) or [settings.alpha] * total
-    conv_dims = read("conv_block_dims", int)
-    conv_alphas = read("conv_block_alphas", float)
+    lists: dict[str, list | None] = {}
+    errors = []
+    for setting, kind in (("block_dims", int), ("block_alphas", float),
+                          ("conv_block_dims", int), ("conv_block_alphas", float)):  # fmt: skip
+        try:
+            lists[setting] = _read_list(setting, getattr(settings, setting), kind, total)
+        except SettingError as error:
+            errors.append(error)
+    _raise_all(errors)
+    dims = lists["block_dims"] or [settings.network_dim] * total
+    alphas = lists["block_alphas"] or [settings.alpha] * total
+    conv_dims, conv_alphas = lists["conv_block_dims"], lists["conv_block_alphas"]
     if conv_dims is None and settings.conv_dim:
         conv_dims = [settings.conv_dim] * total
     if conv_dims is None:
@@ -193,6 +197,23 @@ def block_sizes(settings: TrainSettings, family_name: str) -> BlockSizes:
     if conv_alphas is None and settings.conv_alpha is not None:
         conv_alphas = [settings.conv_alpha] * total
     return BlockSizes(dims, alphas, conv_dims, conv_alphas or [dim / 2 for dim in conv_dims])
+
+
+def _read_list(setting: str, text: str | None, kind: type, total: int) -> list | None:
+    if not text:
+        return None
+    numbers = _numbers(setting, text, kind)
+    if len(numbers) != total:
+        raise SettingError(setting, f"There are {len(numbers)} numbers, but this model has "
+                           f"{total} blocks. Write one for each.")  # fmt: skip
+    return numbers
+
+
+def _raise_all(errors: list[SettingError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise SettingErrors(errors)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""What the tests of single settings share: trainings that are watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from watched_training import Watched, draw_pictures, plan_for, watch_training
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A folder with pictures/1_cat: four pictures of 64 x 64 with captions."""
+    folder = tmp_path_factory.mktemp("settings")
+    draw_pictures(folder / "pictures" / "1_cat")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def watch(folder):
+    """A function: train with the given settings. The same settings are trained only once."""
+    done: dict[str, Watched] = {}
+
+    def run(**values) -> Watched:
+        key = repr(sorted(values.items()))
+        if key not in done:
+            done[key] = watch_training(folder, **values)
+        return done[key]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def plan(folder):
+    """A function: the plan of a training with the given settings."""
+
+    def make(**values):
+        return plan_for(folder, **values)
+
+    return make
