@@ -301,6 +301,18 @@ def test_killed_when_a_step_begins(empty, stage):
     assert check_environment(empty, WISHES, lambda event: None) is None
 
 
+def wait_until_free(project):
+    """Wait for the lock of a set-up that was killed a moment ago."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with setup_lock(project.logs):
+                return
+        except SuiteError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 1.4, 2.0, 2.7, 3.5, 4.4, 5.4, 6.5])
 def test_killed_with_all_its_children_at_some_point(empty, seconds):
@@ -312,6 +324,7 @@ def test_killed_with_all_its_children_at_some_point(empty, seconds):
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    wait_until_free(empty)  # its pip holds the lock until it is really dead
     set_up(empty)
     assert judge(empty).whole
     assert check_environment(empty, WISHES, lambda event: None) is None
