@@ -81,9 +81,10 @@ def batch_tensors(
         mask = torch.from_numpy(np.stack([whole if m is None else m for m in masks]))
     sizes = [example.picture.size for example in batch.examples]
     width, height = batch.bucket
+    # Random numbers are filled in by memory order, so that must not depend on where it comes from.
     return BatchTensors(
-        mean,
-        std,
+        mean.contiguous(),
+        std.contiguous(),
         mask,
         torch.tensor([(h, w) for w, h in sizes]),
         torch.tensor([crop_top_left(example) for example in batch.examples]),
