@@ -270,7 +270,7 @@ def _set_modes(
     if settings.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
         unet.train()
-        # transformers then wants gradients down to the embeddings: not for encoders left as they are
+        # transformers then wants gradients down to the embeddings: only where they are trained
         for text_encoder in text_encoders if settings.text_encoder_rate > 0 else ():
             text_encoder.gradient_checkpointing_enable({"use_reentrant": False})
             text_encoder.train()
