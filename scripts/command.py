@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
     main_process = int(os.environ.get("RANK", "0")) == 0
     log_path = _open_log(name)
     control = Control()
-    with _stop_by_signal(control), _reporter(events, main_process) as report:
+    with _reporter(events, main_process, control) as report, _stop_by_signal(control, report):
         if events and main_process:
             listen(control, sys.stdin)
         try:
@@ -55,18 +56,21 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
             return MENDABLE
         except Exception:
             log.exception("unexpected error")
+            where = f"please send the log file {log_path}" if log_path else (
+                "there is no log of it, because no folder for it can be written to"
+            )  # fmt: skip
             report(Problem("Something went wrong that should not have. This is an error of Easy "
-                           f"LoRA; please send the log file {log_path}."))  # fmt: skip
+                           f"LoRA; {where}."))  # fmt: skip
             return BUG
     return DONE
 
 
 @contextmanager
-def _reporter(events: bool, main_process: bool) -> Iterator[Report]:
+def _reporter(events: bool, main_process: bool, control: Control) -> Iterator[Report]:
     if not main_process:
         yield silent
     elif events:
-        with event_lines() as report:
+        with event_lines(control) as report:
             yield report
     else:
         console = Console()
@@ -77,12 +81,14 @@ def _reporter(events: bool, main_process: bool) -> Iterator[Report]:
 
 
 @contextmanager
-def _stop_by_signal(control: Control) -> Iterator[None]:
+def _stop_by_signal(control: Control, report: Report) -> Iterator[None]:
     """Let the first Ctrl+C (or SIGTERM) ask for a stop; the second ends the process at once."""
 
     def ask(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         control.stop()
+        report(Note("Stopping as soon as the work in hand is saved. Asking again ends it at once, "
+                    "without saving."))  # fmt: skip
 
     names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -94,22 +100,25 @@ def _stop_by_signal(control: Control) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _open_log(name: str) -> Path:
-    """Send the log of this process to a new file in the log folder; the folder may be missing."""
+def _open_log(name: str) -> Path | None:
+    """Send the log of this process to a new file in the log folder, else in the system's folder
+    for temporary files; the path, None when neither can be written to."""
     rank = os.environ.get("RANK", "0")
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = LOG_FOLDER / f"{name}-{stamp}-{os.getpid()}{'' if rank == '0' else '-p' + rank}.log"
-    handler: logging.Handler
-    try:
-        LOG_FOLDER.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError:  # a read-only folder must not stop the work: the log goes to stderr then
-        handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file_name = f"{name}-{stamp}-{os.getpid()}{'' if rank == '0' else '-p' + rank}.log"
     root = logging.getLogger()
-    root.setLevel(logging.INFO)
     for old in list(root.handlers):
         root.removeHandler(old)
-    root.addHandler(handler)
+    root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    return path
+    for folder in (LOG_FOLDER, Path(tempfile.gettempdir()) / "easy_lora_logs"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(folder / file_name, encoding="utf-8")
+        except OSError:  # a folder that cannot be written to must not stop the work
+            continue
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
+        return folder / file_name
+    root.addHandler(logging.NullHandler())
+    return None

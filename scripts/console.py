@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import TextIO
 
@@ -11,6 +13,7 @@ from scripts.core.events import (
     Done,
     Event,
     Note,
+    Planned,
     Preview,
     Problem,
     Saved,
@@ -32,6 +35,13 @@ class Console:
                 stream.reconfigure(errors="replace")
 
     def __call__(self, event: Event) -> None:
+        try:
+            self._show(event)
+        except OSError:  # the terminal, or the program behind the pipe, is gone
+            self._bar = None
+            _leave_standard_streams()
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Stage):
             self._stage(event)
         elif isinstance(event, Step):
@@ -81,6 +91,8 @@ class Console:
 def _text_of(event: Event) -> str:
     if isinstance(event, Start):
         return ""
+    if isinstance(event, Planned):
+        return json.dumps(event.plan, indent=2, ensure_ascii=True)
     if isinstance(event, Note):
         return event.text
     if isinstance(event, Preview):
@@ -107,3 +119,11 @@ def show_seconds(seconds: float) -> str:
 
 def silent(_: Event) -> None:
     """A report callback for nobody: the other processes of a run on several."""
+
+
+def _leave_standard_streams() -> None:
+    """Send stdout and stderr to nowhere, so that the work can go on and nothing fails at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)

@@ -12,28 +12,38 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from scripts.core.events import Control, Event, Report
 
 
 @contextmanager
-def event_lines() -> Iterator[Report]:
-    """Give a report callback that writes one JSON object a line to what was stdout."""
+def event_lines(control: Control) -> Iterator[Report]:
+    """Give a report callback that writes one JSON object a line to what was stdout.
+
+    When nobody reads any more, the window died: the work is asked to stop, and what is reported
+    from then on is dropped, so that it can still save.
+    """
     sys.stdout.flush()
     wire = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
-    lock = threading.Lock()
+    lock = threading.RLock()  # a signal may report while the main thread is reporting
 
     def report(event: Event) -> None:
         line = json.dumps(event.as_dict(), ensure_ascii=True)
-        with lock:
-            wire.write(line + "\n")
-            wire.flush()
+        try:
+            with lock:
+                wire.write(line + "\n")
+                wire.flush()
+        except (OSError, ValueError):  # ValueError: already closed
+            control.stop()
 
-    with wire:
+    try:
         yield report
+    finally:
+        with suppress(OSError):
+            wire.close()
 
 
 def listen(control: Control, source: TextIO) -> threading.Thread:

@@ -86,6 +86,14 @@ class Saved(Event):
 
 
 @dataclass(frozen=True)
+class Planned(Event):
+    """What would happen, as `--plan` was asked to tell."""
+
+    kind: ClassVar[str] = "plan"
+    plan: dict
+
+
+@dataclass(frozen=True)
 class Note(Event):
     """Something worth knowing that needs no action."""
 
@@ -112,7 +120,8 @@ class Done(Event):
 
 
 EVENT_KINDS: dict[str, type[Event]] = {
-    event.kind: event for event in (Start, Stage, Step, Preview, Saved, Note, Problem, Done)
+    event.kind: event
+    for event in (Start, Planned, Stage, Step, Preview, Saved, Note, Problem, Done)
 }
 
 Report = Callable[[Event], None]

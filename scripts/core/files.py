@@ -102,6 +102,9 @@ def sha256_of_file(path: Path) -> str:
 
 def check_output_name(name: str, setting: str = "output_name") -> None:
     """Refuse a file name that some system cannot hold. Raises SettingError."""
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in name):  # halves of undecodable bytes
+        raise SettingError(setting, "The name holds letters that this terminal did not pass on "
+                           "rightly. Write it into a config file in place of a flag.")  # fmt: skip
     wrong = sorted({letter for letter in name if letter in FORBIDDEN_IN_NAMES or ord(letter) < 32})
     if wrong:
         shown = " ".join(wrong)

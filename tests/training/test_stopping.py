@@ -46,6 +46,7 @@ def ended(process):
     notes = [event["text"] for event in events(process, "note")]
     errors = process.stderr.read()
     assert "Traceback" not in errors, errors
+    assert notes, (process.wait(timeout=60), errors)
     return process.wait(timeout=60), notes[-1]
 
 
