@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from scripts.models.prompt_weights import read_weights
 from scripts.models.tokenizer import ClipTokenizer
+from scripts.models.transfer import to_device
 
 if TYPE_CHECKING:
     from scripts.models.families import Family
@@ -177,14 +178,14 @@ def encode(
 
 def _run(encoder: nn.Module, ids: Tensor, layer: int) -> Tensor:
     """The output of a layer without the final norm: (batch x windows, 77, channels)."""
-    flat = ids.flatten(0, 1).to(next(encoder.parameters()).device)
+    flat = to_device(ids.flatten(0, 1), next(encoder.parameters()).device)
     output = encoder(flat, output_hidden_states=True)
     return output.hidden_states[layer]
 
 
 def _run_pooled(encoder: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
     """The output of the layer before the last, and the projected end token of each caption."""
-    flat = ids.flatten(0, 1).to(next(encoder.parameters()).device)
+    flat = to_device(ids.flatten(0, 1), next(encoder.parameters()).device)
     output = encoder(flat, output_hidden_states=True)
     pooled = output.text_embeds.unflatten(0, ids.shape[:2])[:, 0]  # that of the first window
     return output.hidden_states[-2], pooled
@@ -204,7 +205,7 @@ def _weighted(states: Tensor, weights: Tensor | None) -> Tensor:
     """The states times the weights, brought back to the mean that each caption's states had."""
     if weights is None or bool((weights == 1).all()):
         return states
-    weights = weights.to(states)
+    weights = to_device(weights, states.device).to(states.dtype)
     inner = weights[:, :, 1:-1].flatten(1)
     edge = weights[:, 0, :1]  # 1: start and end are not weighted
     multiplied = states * torch.cat([edge, inner, edge], dim=1).unsqueeze(-1)

@@ -17,6 +17,7 @@ from torch import nn
 from scripts.core.events import Control, Report, Stage
 from scripts.models.conditioning import unet_conditioning
 from scripts.models.text import CaptionEncoder, TextOutput
+from scripts.models.transfer import to_device
 
 if TYPE_CHECKING:
     from scripts.dataset.latents import BatchTensors
@@ -67,9 +68,12 @@ class Captions:
         """The encoded captions, on the device."""
         if self.encoder is not None:
             return self.encoder.encode(captions)
-        return TextOutput.stack([self._table[caption] for caption in captions]).to(self._device)
+        output = TextOutput.stack([self._table[caption] for caption in captions])
+        pooled = None if output.pooled is None else to_device(output.pooled, self._device)
+        return TextOutput(to_device(output.hidden, self._device), pooled)
 
     def conditioning(self, captions: list[str], batch: BatchTensors) -> dict[str, Any]:
         """Keyword arguments for the U-Net for a batch with these captions."""
-        sizes = (batch.original_hw, batch.crop_top_left, batch.target_hw)
+        sizes = tuple(to_device(size, self._device) for size in
+                      (batch.original_hw, batch.crop_top_left, batch.target_hw))  # fmt: skip
         return unet_conditioning(self.text(captions), sizes)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from scripts.core.errors import Cancelled
+from scripts.models.transfer import to_device
 from scripts.training.checkpoints import Position
 from scripts.training.noise import draw_noise
 from scripts.training.step import denoising_loss
@@ -106,15 +107,15 @@ def loss_of_batch(run: Run, batch: Batch, upcoming: Batch | None) -> Tensor:
     """The loss of one batch, with its graph: latents, text, noise, prediction, error."""
     device = run.accelerator.device
     stored = run.latents.fetch(batch, upcoming)
-    mean, std = stored.mean.to(device), stored.std.to(device)
-    mask = None if stored.mask is None else stored.mask.to(device)
+    mean, std = to_device(stored.mean, device), to_device(stored.std, device)
+    mask = None if stored.mask is None else to_device(stored.mask, device)
     # Each use draws anew from the VAE's distribution.
     latents = (mean + std * torch.randn_like(std)) * run.latent_scale
     conditioning = run.captions.conditioning(
         [example.caption for example in batch.examples], stored
     )
     draw = draw_noise(latents, run.settings)
-    weights = torch.tensor([example.loss_weight for example in batch.examples], device=device)
+    weights = to_device(torch.tensor([item.loss_weight for item in batch.examples]), device)
     result = denoising_loss(
         run.unet, run.schedule, run.settings, latents, conditioning, draw, weights, mask,
         v_prediction=run.v_prediction,
