@@ -6,36 +6,45 @@ lines for a window. Flags win over the config file.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scripts.command import run_command
-from scripts.core.config import read_config
-from scripts.core.declare import add_flags, overridden
-from scripts.core.events import Control, Report
-from scripts.settings.train import TrainSettings, read_train_settings
+from scripts.core.errors import SuiteError
+from scripts.core.events import Control, Planned, Report
+from scripts.core.flags import FlagParser, add_flags, read_flags
+from scripts.settings.train import (
+    TrainSettings,
+    flags_over_config,
+    read_train_config,
+    read_train_settings,
+)
+from scripts.settings.train_reading import COMBINED_KEYS, NOT_NEEDED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, train, and return the exit code."""
-    given = vars(_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        given = read_flags(_parser(), words)
+    except SuiteError as error:
+        return run_command("train", partial(_refuse, error), "--events" in words)
     if "ACCELERATE_USE_CPU" in os.environ and not given["plan"]:
         from scripts.training.cpu_processes import missing_processes, run_processes
 
         if number := missing_processes():
-            return run_processes(number, "scripts.train", sys.argv[1:] if argv is None else argv)
+            return run_processes(number, "scripts.train", words)
     config, plan, events = given.pop("config"), given.pop("plan"), given.pop("events")
 
     def work(report: Report, control: Control) -> None:
-        values: dict[str, Any] = read_config(config) if config else {}
-        settings, notes = read_train_settings(overridden(TrainSettings, values, given))
+        values = read_train_config(config) if config else {}
+        settings, notes = read_train_settings(flags_over_config(given, values))
         if plan:
-            _print_plan(settings, notes)
+            report(Planned(_plan(settings, notes)))
             return
         from scripts.training.start import train  # torch: only when really training
 
@@ -44,23 +53,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("train", work, events)
 
 
-def _print_plan(settings: TrainSettings, notes: list[str]) -> None:
+def _plan(settings: TrainSettings, notes: list[str]) -> dict[str, Any]:
     from scripts.training.plan import make_plan
 
     content = make_plan(settings).as_dict()
-    content["notes"] = [*notes, *content["notes"]]
-    print(json.dumps(content, indent=2, ensure_ascii=True))
+    return {**content, "notes": [*notes, *content["notes"]]}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m scripts.train", description=__doc__)
+def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
+    raise error
+
+
+def _parser() -> FlagParser:
+    parser = FlagParser(prog="python -m scripts.train", description=__doc__)
     parser.add_argument("--config", "--config_file", type=Path, metavar="FILE",
                         help="a config file, JSON or TOML")  # fmt: skip
     parser.add_argument("--plan", action="store_true",
                         help="print what would happen, as JSON, and train nothing")  # fmt: skip
     parser.add_argument("--events", action="store_true",
                         help="write events as JSON lines, read requests from stdin")  # fmt: skip
-    add_flags(parser, TrainSettings)
+    other_tools = sorted({*NOT_NEEDED, *COMBINED_KEYS} - {"config_file"})
+    add_flags(parser, TrainSettings, also=other_tools)
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+EXAMPLE = "C:/models/x.safetensors"
 
-def read_config(path: Path) -> dict[str, Any]:
+
+def read_config(path: Path, tables: Collection[str] = ()) -> dict[str, Any]:
     """The keys and raw values of the config file at `path`.
+
+    `tables` names the keys whose value is a table, which in TOML is no section heading then.
 
     Raises SuiteError when there is no such file or it is neither JSON nor TOML.
     """
     content = read_structured(path)
     if path.suffix.lower() == ".toml":
-        return _without_sections(content)
+        return _without_sections(content, tables)
     return content
 
 
@@ -34,20 +39,40 @@ def read_structured(path: Path) -> dict[str, Any]:
     text, _ = read_text(path)
     try:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-        raise SuiteError(f"The file {path.name} is not valid {kind}: {error}. Correct that place "
-                         "or choose another file.") from error  # fmt: skip
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise SuiteError(f"The file {path.name} is not valid JSON at {place}. "
+                         + _advice_on_json(error)) from error  # fmt: skip
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"The file {path.name} is not valid TOML: {error}. "
+                         + _advice_on_toml(str(error))) from error  # fmt: skip
     if not isinstance(content, dict):
         raise SuiteError(f"The file {path.name} holds no settings. Choose a config file.")
     return content
 
 
-def _without_sections(content: dict[str, Any]) -> dict[str, Any]:
+def _advice_on_json(error: json.JSONDecodeError) -> str:
+    if "escape" in error.msg:
+        return f"In JSON a backslash is written twice, or use /: {EXAMPLE}."
+    before, after = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if after.startswith(","):  # Python 3.13 points at the comma, older ones behind it
+        before, after = before + ",", after[1:].lstrip()
+    if before.endswith(",") and after[:1] in ("}", "]"):
+        return f"Remove the last comma, in front of {after[0]}."
+    return f"There it says: {error.msg}. Correct that place or choose another file."
+
+
+def _advice_on_toml(message: str) -> str:
+    if "Unescaped" in message or "hex value" in message:
+        return f"Write paths with single quotes or with /: '{EXAMPLE}'."
+    return "Correct that place or choose another file."
+
+
+def _without_sections(content: dict[str, Any], tables: Collection[str]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, dict) and key != "optimizer_args":
-            flat.update(_without_sections(value))
+        if isinstance(value, dict) and key not in tables:
+            flat.update(_without_sections(value, tables))
         else:
             flat[key] = value
     return flat

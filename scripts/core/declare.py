@@ -7,14 +7,13 @@ A settings class is a frozen dataclass whose fields are made by `setting(...)`:
         new_rank: int = setting(32, label="New size (dim)", help="...", page="size", low=1)
 
 `read_value` turns what a config file or a flag holds into the field's type, `build` makes the
-whole object and reports every error at once, `add_flags` fills an argparse parser. The rest of
+whole object and reports every error at once; `scripts.core.flags` makes the flags. The rest of
 a declaration (label, page, path kind, aliases) is for the wizard, the import of other tools'
 files and the generated docs.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 import types
@@ -131,22 +130,26 @@ def read_value(declaration: Declaration, raw: Any) -> Any:
     """The value of a setting from what a config file or a flag holds.
 
     Numbers may be strings ("1e-4") and whole floats (8.0), as other tools write them; an empty
-    string, None and "None" mean "not set" where that is possible.
+    string, None and "None" mean "not set", and give the default where something must be set.
 
     Raises SettingError naming the setting, the value seen and what is allowed.
     """
-    if raw is None or (isinstance(raw, str) and raw.strip() in ("", "None", "null")):
-        if declaration.optional:
-            return None
-        if isinstance(raw, str) and declaration.kind is str and not declaration.choices:
-            return ""
-        return _default_of(declaration)
+    if _is_unset(raw):
+        return None if declaration.optional else _default_of(declaration)
     try:
         value = declaration.read(raw) if declaration.read else _convert(declaration, raw)
     except (ValueError, TypeError) as error:
         raise SettingError(declaration.name, str(error)) from error
     _check_range(declaration, value)
     return value
+
+
+def _is_unset(raw: Any) -> bool:
+    return raw is None or (isinstance(raw, str) and raw.strip() in ("", "None", "null"))
+
+
+def _is_off(raw: Any) -> bool:
+    return _is_unset(raw) or raw in (False, 0, [], {})
 
 
 def _default_of(declaration: Declaration) -> Any:
@@ -163,7 +166,7 @@ def _convert(declaration: Declaration, raw: Any) -> Any:
     if kind is float:
         return read_float(raw)
     if kind is Path:
-        return Path(str(raw).strip().strip('"')).expanduser()
+        return _read_path(str(raw))
     if kind is str:
         return _read_choice(declaration, str(raw))
     if kind in (tuple, list):
@@ -205,6 +208,16 @@ def read_float(raw: Any) -> float:
     raise ValueError(f'"{raw}" is not a number. Write one, such as 0.5 or 1e-4.')
 
 
+def _read_path(text: str) -> Path:
+    text = text.strip().strip('"')
+    if any(letter in text for letter in "\a\b\f\n\r\t\v"):  # C:\new: C:, a line end, ew
+        raise ValueError(
+            "A backslash and the letter behind it were read as one sign. In a config file write "
+            "the backslash twice, or use /: C:/models/x.safetensors."
+        )
+    return Path(text).expanduser()
+
+
 def _read_choice(declaration: Declaration, text: str) -> str:
     if not declaration.choices:
         return text
@@ -231,35 +244,38 @@ def build(
     settings_class: type[S],
     values: Mapping[str, Any],
     checks: Callable[[S], list[SettingError]] | None = None,
-    not_needed: Mapping[str, str] | None = None,
+    foreign: Callable[[str, Any], str | None] | None = None,
 ) -> tuple[S, list[str]]:
     """The settings object from raw values by name, and notes on what was renamed or left out.
 
-    `checks` looks at settings together; `not_needed` names keys of other tools that mean nothing
-    here, with the reason. Raises SettingErrors with every error that was found.
+    `checks` looks at settings together. `foreign(key, raw)` knows keys of other tools: it gives a
+    note why a key means nothing here, raises SettingError with advice, or gives None for a key
+    that it does not know either. An unknown key that was off is left out with a note.
+
+    Raises SettingErrors with every error that was found.
     """
     declared = declarations(settings_class)
-    by_alias = {alias: name for name, entry in declared.items() for alias in entry.aliases}
+    by_alias = _by_alias(declared)
     errors: list[SettingError] = []
     notes: list[str] = []
     final: dict[str, Any] = {}
     given_as: dict[str, str] = {}
     for key, raw in values.items():
         name = key if key in declared else by_alias.get(key)
-        if name is None:
-            if not_needed and key in not_needed:
-                notes.append(f"{key} is not needed: {not_needed[key]}")
-            else:
-                errors.append(SettingError(key, _unknown(key, [*declared, *by_alias])))
-            continue
-        if name != key:
-            notes.append(f"{key} was read as {name}.")
         try:
+            if name is None:
+                notes.append(_read_unknown(key, raw, foreign, [*declared, *by_alias]))
+                continue
             value = read_value(declared[name], raw)
         except SettingError as error:
             errors.append(error)
             continue
-        if name in final and final[name] != value:
+        if name != key:
+            notes.append(f"{key} was read as {name}.")
+        if _is_unset(raw):
+            final.setdefault(name, value)
+            continue
+        if name in given_as and final[name] != value:
             other = key if key != name else given_as[name]
             errors.append(SettingError(other, f"{other} is another name of {name}, and both are "
                                        "given with different values. Keep one."))  # fmt: skip
@@ -277,48 +293,38 @@ def build(
 def overridden(
     settings_class: type, values: Mapping[str, Any], winners: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Raw `values` with `winners` (flags, by setting name) in their place.
+    """Raw `values` with `winners` (flags) in their place.
 
-    What a winner overrules is left out under its other names too.
+    What a winner overrules is left out under its other names too, whichever was used.
     """
     declared = declarations(settings_class)
-    beaten = {alias for name in winners for alias in declared[name].aliases}
+    by_alias = _by_alias(declared)
+    names = {by_alias.get(key, key) for key in winners}
+    beaten = names | {alias for name in names & declared.keys() for alias in declared[name].aliases}
     return {**{key: raw for key, raw in values.items() if key not in beaten}, **winners}
 
 
-def _unknown(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
-    advice = f"Did you mean {close[0]}?" if close else "Remove it, or correct its name."
-    return f"There is no setting called {key}. {advice}"
+def _by_alias(declared: Mapping[str, Declaration]) -> dict[str, str]:
+    return {alias: name for name, entry in declared.items() for alias in entry.aliases}
 
 
-def add_flags(parser: argparse.ArgumentParser, settings_class: type) -> None:
-    """Add one `--flag` a setting, grouped by page. Flags not given stay out of the result.
-
-    A bool is `--name` (true), `--name false` or `--no-name`; a list takes several words.
-    """
-    groups: dict[str, Any] = {}
-    for entry in declarations(settings_class).values():
-        group = groups.setdefault(entry.page, parser.add_argument_group(entry.page))
-        text = _flag_help(entry).replace("%", "%%")
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": entry.name, "help": text}
-        if entry.kind is bool:
-            group.add_argument(entry.flag, nargs="?", const=True, metavar="true|false", **options)
-            options["help"] = argparse.SUPPRESS
-            group.add_argument("--no-" + entry.name, action="store_const", const=False, **options)
-        elif entry.kind in (tuple, list, dict):
-            group.add_argument(entry.flag, nargs="+", metavar=entry.name.upper(), **options)
-        else:
-            group.add_argument(entry.flag, metavar=entry.name.upper(), **options)
+def _read_unknown(
+    key: str, raw: Any, foreign: Callable[[str, Any], str | None] | None, known: Sequence[str]
+) -> str:
+    """A note on a key that is no setting. Raises SettingError when it may have been meant."""
+    if _is_off(raw):
+        return f"{key} is not known here; it was off, so nothing is lost."
+    note = foreign(key, raw) if foreign else None
+    if note is None:
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+        advice = f"Did you mean {close[0]}?" if close else "Remove it, or correct its name."
+        raise SettingError(key, f"There is no setting called {key}. {advice}")
+    return note
 
 
-def _flag_help(entry: Declaration) -> str:
-    parts = [entry.help]
-    if entry.choices:
-        parts.append("One of: " + ", ".join(entry.choices) + ".")
-    if entry.default not in (None, (), {}, ""):
-        parts.append(f"Default: {show_value(entry.default)}.")
-    return " ".join(parts)
+def names_of_tables(settings_class: type) -> set[str]:
+    """The settings whose value is a table (a dict) of its own."""
+    return {name for name, entry in declarations(settings_class).items() if entry.kind is dict}
 
 
 def show_value(value: Any) -> str:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, setting
+from scripts.core.config import read_config
+from scripts.core.declare import build, names_of_tables, overridden, setting
 from scripts.settings.train_checks import check_together
 from scripts.settings.train_reading import (
-    NOT_NEEDED,
+    COMBINED_KEYS,
     expand_combined_keys,
     read_arguments,
+    read_foreign,
     read_joined,
     read_precision,
     read_prompts,
@@ -501,4 +503,17 @@ def read_train_settings(values: Mapping[str, Any]) -> tuple[TrainSettings, list[
 
     Raises SettingErrors with everything that is wrong.
     """
-    return build(TrainSettings, expand_combined_keys(values), check_together, NOT_NEEDED)
+    return build(TrainSettings, expand_combined_keys(values), check_together, read_foreign)
+
+
+def read_train_config(path: Path) -> dict[str, Any]:
+    """The raw values of a config file. Raises SuiteError when it cannot be read."""
+    return read_config(path, {*COMBINED_KEYS, *names_of_tables(TrainSettings)})
+
+
+def flags_over_config(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw values from a config with the flags `given` in their place, whatever their names.
+
+    Raises SettingErrors when a key that holds several settings cannot be read.
+    """
+    return overridden(TrainSettings, expand_combined_keys(values), expand_combined_keys(given))

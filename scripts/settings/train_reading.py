@@ -17,6 +17,12 @@ from scripts.core.errors import SettingError, SettingErrors
 
 NOT_NEEDED = {
     "network_module": "the LoRA code is built in.",
+    "LoRA_type": "conv_dim decides whether it becomes a LoRA or a LoCon.",
+    "lyco": "conv_dim decides whether it becomes a LoRA or a LoCon.",
+    "algo": "conv_dim decides whether it becomes a LoRA or a LoCon.",
+    "LyCORIS_preset": "it belongs to kinds of LyCORIS that are not made here.",
+    "unit": "it belongs to kinds of LyCORIS that are not made here.",
+    "factor": "it belongs to kinds of LyCORIS that are not made here.",
     "max_data_loader_n_workers": "pictures are read without worker processes.",
     "num_workers": "pictures are read without worker processes.",
     "persistent_data_loader_workers": "pictures are read without worker processes.",
@@ -24,6 +30,14 @@ NOT_NEEDED = {
     "prior_preservation": "regularisation pictures are found from reg_data_dir.",
     "cache_text_encoder_outputs": "this happens by itself when the text encoder is not trained.",
     "cache_text_encoder_outputs_to_disk": "text encoder outputs are kept in memory.",
+    "sdxl": "the family is found from the base model's file.",
+    "model_list": "the base model is found by its path.",
+    "num_processes": "the number of processes is chosen when the training is started.",
+    "num_machines": "the training runs on this machine.",
+    "num_cpu_threads_per_process": "the number of threads is chosen by itself.",
+    "sdxl_cache_text_encoder_outputs": "this happens by itself when the text encoder is not "
+    "trained.",
+    "sdxl_no_half_vae": "the VAE never runs in fp16.",
     "no_half_vae": "the VAE never runs in fp16.",
     "vae_batch_size": "the batch size of the VAE is chosen by itself.",
     "tokenizer_cache_dir": "the tokenizer is built in.",
@@ -43,6 +57,38 @@ NOT_NEEDED = {
     "config_file": "this is the config file.",
     "output_config": "use --plan to see the settings.",
 }
+
+COMBINED_KEYS = ("network_args",)  # keys that hold several settings
+# What these may say without asking for another kind of network than ours.
+KINDS_OF_NETWORK = {
+    "network_module": ("networks.lora", "lycoris.kohya", "locon.locon_kohya"),
+    "LoRA_type": ("Standard", "Kohya LoCon", "LyCORIS/LoCon"),
+    "algo": ("lora", "locon"),
+}
+
+
+def read_foreign(key: str, raw: Any) -> str | None:
+    """A note on a key of another tool that means nothing here, None for any other key.
+
+    Raises SettingError with advice when the key asks for something that has another name here,
+    or that is not made here.
+    """
+    if key == "lr_warmup":
+        raise SettingError(key, f"lr_warmup is a percentage of all steps: for {raw} % write "
+                           f"lr_warmup_steps = {_percent(raw)} in its place.")  # fmt: skip
+    kinds = KINDS_OF_NETWORK.get(key)
+    raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw  # a flag with one word
+    if kinds and str(raw).strip().lower() not in [kind.lower() for kind in kinds]:
+        raise SettingError(key, f"{raw} is another kind of network; here LoRA and LoCon are made. "
+                           f"Remove {key}, and give conv_dim for a LoCon.")  # fmt: skip
+    return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
+
+
+def _percent(raw: Any) -> str:
+    try:
+        return show_value(read_float(raw) / 100)
+    except ValueError:
+        return "0.1"
 
 
 def read_resolution(raw: Any) -> tuple[int, int]:
@@ -121,15 +167,13 @@ def expand_combined_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
     What is given by its own name wins. Raises SettingErrors when network_args cannot be read.
     """
-    expanded = dict(values)
-    raw = expanded.pop("network_args", None)
-    if raw in (None, "", [], {}):
-        return expanded
-    try:
-        arguments = read_arguments(raw)
-    except ValueError as error:
-        raise SettingErrors([SettingError("network_args", str(error))]) from error
+    expanded = {key: value for key, value in values.items() if key not in COMBINED_KEYS}
     names = {"dropout": "network_dropout"}
-    for name, value in arguments.items():
-        expanded.setdefault(names.get(name, name), value)
+    for key in COMBINED_KEYS:
+        try:
+            arguments = read_arguments(values.get(key) or {})
+        except ValueError as error:
+            raise SettingErrors([SettingError(key, str(error))]) from error
+        for name, value in arguments.items():
+            expanded.setdefault(names.get(name, name), value)
     return expanded

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.declare import as_config, declarations, overridden
+from scripts.core.declare import as_config, declarations
 from scripts.core.errors import SettingErrors
-from scripts.settings.train import TrainSettings, read_train_settings
+from scripts.settings.train import TrainSettings, flags_over_config, read_train_settings
 
 LEAST = {"pretrained_model_name_or_path": "base.safetensors", "train_data_dir": "in",
          "output_dir": "out"}  # fmt: skip
@@ -122,10 +122,77 @@ def test_a_name_given_twice_is_refused_unless_both_say_the_same():
     assert read(xformers=True, sdpa=False, mem_eff_attn=False).sdpa is True
 
 
-def test_a_flag_wins_over_a_config_that_uses_another_name():
-    given = overridden(TrainSettings, {**LEAST, "net_dim": 8, "seed": 1}, {"network_dim": 16})
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [
+        ({"net_dim": 8}, {"network_dim": 16}),
+        ({"network_dim": 8}, {"net_dim": "16"}),
+        ({"network_args": {"network_dim": 8}}, {"network_dim": 16}),
+        ({"network_dim": 8}, {"network_args": ["network_dim=16"]}),
+    ],
+)
+def test_a_flag_wins_over_a_config_whatever_the_names(config, flags):
+    given = flags_over_config(flags, {**LEAST, "seed": 1, **config})
     settings, _ = read_train_settings(given)
     assert (settings.network_dim, settings.seed) == (16, 1)
+
+
+# What the older popup scripts and the kohya_ss web GUI write beside the settings that are known.
+POPUP = {
+    "base_model": "m.ckpt", "img_folder": "in", "output_folder": "out", "change_output_name": None,
+    "lr_scheduler_type": None, "height_resolution": None, "lyco": False, "network_args": None,
+    "face_crop_aug_range": None, "list_of_json_to_run": None, "wandb_api_key": None,
+    "save_json_folder": None, "huggingface_repo_id": None, "use_8bit_adam": False, "locon": False,
+    "locon_dim": None, "json_load_skip_list": [], "warmup_lr_ratio": None, "net_dim": 8,
+    "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"}, "xformers": True,
+}  # fmt: skip
+KOHYA = {
+    "pretrained_model_name_or_path": "m.ckpt", "train_data_dir": "in", "output_dir": "out",
+    "network_dim": 8, "lr_warmup": 0, "LoRA_type": "Standard", "stop_text_encoder_training": 0,
+    "additional_parameters": "", "sdxl": False, "reg_data_dir": "", "unet_lr": "",
+    "optimizer_args": "", "epoch": 3, "max_train_epochs": "", "caption_extension": "",
+    "xformers": "xformers", "gradient_accumulation_steps": 1.0, "factor": -1, "unit": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [POPUP, KOHYA])
+def test_unknown_keys_that_were_off_are_notes(config):
+    settings, notes = read_train_settings(config)
+    assert settings.network_dim == 8
+    known = declarations(TrainSettings)
+    aliases = {alias for entry in known.values() for alias in entry.aliases}
+    strangers = config.keys() - known.keys() - aliases - {"network_args"}
+    told = {note.split()[0] for note in notes}
+    assert strangers <= told
+    if config is KOHYA:
+        assert settings.max_train_epochs == 3  # "" is not set, and no second value
+        assert settings.caption_extension == ".txt"
+
+
+def test_unknown_keys_that_say_something_are_errors():
+    errors = errors_of(height_resolution=768, use_8bit_adam=True)
+    assert set(errors) == {"height_resolution", "use_8bit_adam"}
+
+
+def test_a_warm_up_in_percent_is_explained():
+    assert "for 10 % write lr_warmup_steps = 0.1 " in errors_of(lr_warmup=10)["lr_warmup"]
+    assert "write lr_warmup_steps = 0.055 " in errors_of(lr_warmup="5.5")["lr_warmup"]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"network_module": "networks.dylora"}, "network_module"),
+        ({"network_module": "lycoris.kohya", "network_args": ["algo=loha"]}, "algo"),
+        ({"LoRA_type": "LyCORIS/LoKr"}, "LoRA_type"),
+    ],
+)
+def test_other_kinds_of_networks_are_refused(values, name):
+    assert "another kind of network" in errors_of(**values)[name]
+
+
+def test_a_path_whose_backslash_was_read_as_a_sign_is_explained():
+    assert "write the backslash twice" in errors_of(vae="C:\new\vae.pt")["vae"]
 
 
 def test_what_follows_from_other_settings():

@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts.core.declare import add_flags, build
+from scripts.core.declare import build
+from scripts.core.flags import add_flags
 from scripts.lora.network import LoRANetwork
 from scripts.models.conditioning import unet_conditioning
 from scripts.models.load import load_text_encoders, load_tokenizers, load_unet
