@@ -64,9 +64,13 @@ class CachedLatents(LatentSource):
                 raise UnreadablePicture(f"it cannot be read ({error.strerror})") from error
         return self.hashes[path]
 
-    def unreadable_pictures(self) -> dict[Path, str]:
-        """The pictures of this data set that have no rows since they cannot be opened, and why."""
+    def open_files(self) -> dict[Path, str]:
+        """Open the files with the rows of this data set, while nobody can change the store.
+
+        Returns the pictures that have no rows since they cannot be opened, and why.
+        """
         found = {}
+        needed: set[str] = set()
         index = self.store.index
         for picture in self.dataset.pictures:
             try:
@@ -76,6 +80,9 @@ class CachedLatents(LatentSource):
                 continue
             if not all(key in index.entries for key in keys):
                 found[picture.path] = index.unreadable.get(str(picture.path), "it is damaged")
+            else:
+                needed.update(keys)
+        self.store.open_files(needed)
         return found
 
     def fetch(self, batch: Batch, upcoming: Batch | None = None) -> BatchTensors:

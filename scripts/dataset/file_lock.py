@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -13,31 +14,45 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Note, Report
 from scripts.core.files import explain_os_error
 
+WAITING = "Another training is encoding its pictures; waiting for it."
+HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # by another process
+
 
 @contextmanager
-def locked(path: Path, report: Report, control: Control) -> Iterator[None]:
-    """Hold a lock file; wait for another run that holds it, until the user stops."""
+def locked(path: Path, report: Report, control: Control, waiting: str = WAITING) -> Iterator[None]:
+    """Hold a lock file; wait for another run that holds it, until the user stops.
+
+    `waiting` is said when it has to wait for longer than a moment. Raises SuiteError when the
+    file cannot be made or locked, and Cancelled.
+    """
     try:
         handle = path.open("a+b")
     except OSError as error:
         raise SuiteError(explain_os_error(error, path)) from error
     with handle:
-        told = False
-        while not try_lock(handle):
-            if not told:
-                report(Note("Another training is encoding its pictures; waiting for it."))
-                told = True
-            control.check()
-            time.sleep(0.2)
+        _wait_for(handle, path, report, control, waiting)
         try:
             yield
         finally:
             unlock(handle)
 
 
+def _wait_for(handle: BinaryIO, path: Path, report: Report, control: Control, waiting: str) -> None:
+    attempts = 0
+    try:
+        while not try_lock(handle):
+            attempts += 1
+            if attempts == 2:
+                report(Note(waiting))
+            control.check()
+            time.sleep(0.2)
+    except OSError as error:
+        raise SuiteError(explain_os_error(error, path)) from error
+
+
 def try_lock(handle: BinaryIO) -> bool:
     """Take the lock of an open file if it is free; the system lets go of it at the latest when
-    the process ends."""
+    the process ends. Raises OSError when the file system knows no locks."""
     handle.seek(0)
     try:
         if os.name == "nt":
@@ -48,8 +63,10 @@ def try_lock(handle: BinaryIO) -> bool:
             import fcntl
 
             fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        raise
     return True
 
 

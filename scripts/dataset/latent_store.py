@@ -3,7 +3,8 @@
 A row is a float32 array (channels, height, width). Files only grow; the index, a small JSON file
 that is written last and atomically, says which rows count, under keys made of the content that
 they came from. A crash leaves rows that nothing points to; the next run writes over them. One
-lock lets one run write at a time and is let go by the system even when that run crashes.
+lock lets one run write at a time and is let go by the system even when that run crashes. A run
+opens the files that it needs while it holds the lock, and then reads without it.
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ class LatentStore:
     @contextmanager
     def writing(self, report: Report, control: Control) -> Iterator[None]:
         """Hold the lock, load the index, and save it at the end, also after a failure."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SuiteError(explain_os_error(error, self.folder)) from error
         with locked(self.folder / LOCK_NAME, report, control):
             self._handles = {}
             self.load()
@@ -184,16 +188,28 @@ class LatentStore:
             number += 1
         return f"{stem}-{number}{ENDING}"
 
-    def row(self, key: str) -> np.ndarray:
-        """The row of `key`, a view of the file. Raises KeyError when there is none."""
-        entry = self.index.entries[key]
-        name = entry["file"]
-        if name not in self.maps:
+    def open_files(self, keys: Iterable[str]) -> None:
+        """Map the files of these rows into memory, while the lock is held.
+
+        From then on they can be read whatever other runs do: POSIX keeps a mapped file that was
+        deleted, Windows refuses to delete it. Raises SuiteError and KeyError.
+        """
+        for name in {self.index.entries[key]["file"] for key in keys} - self.maps.keys():
             facts = self.index.files[name]
-            self.maps[name] = np.memmap(
-                self.folder / name, np.float32, "r", shape=(facts["rows"], *facts["shape"])
-            )
-        return self.maps[name][entry["row"]]
+            path = self.folder / name
+            try:
+                self.maps[name] = np.memmap(
+                    path, np.float32, "r", shape=(facts["rows"], *facts["shape"])
+                )
+            except (OSError, ValueError) as error:
+                raise SuiteError(
+                    f"The encoded pictures in {path} cannot be read ({error}). Start again."
+                ) from error
+
+    def row(self, key: str) -> np.ndarray:
+        """The row of `key`, a view of its open file. Raises KeyError when there is none."""
+        entry = self.index.entries[key]
+        return self.maps[entry["file"]][entry["row"]]
 
     def close(self) -> None:
         """Let go of the files; a mapping is closed when the last view of it goes."""
@@ -257,7 +273,7 @@ class LatentStore:
             if path.name not in self.index.files:
                 try:
                     path.unlink()
-                except PermissionError:  # another run has it open (Windows); next time, then
+                except OSError:  # another run has it open (Windows): the next one removes it
                     continue
 
 

@@ -7,25 +7,20 @@ the user's picture folder.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
 from scripts.core.events import Control, Report
+from scripts.dataset.cache_folder import RunFolder, remove_leftovers, usable_cache_folder
 from scripts.dataset.cached_latents import CachedLatents, build_cache
 from scripts.dataset.dataset import Dataset
 from scripts.dataset.encoding import BatchTensors, LatentSource
-from scripts.dataset.file_lock import try_lock
 from scripts.dataset.fresh_latents import FreshLatents, check_pictures
 from scripts.dataset.latent_store import LatentStore
 from scripts.settings.train import TrainSettings
 
 __all__ = ["BatchTensors", "LatentSource", "prepare_latents"]
-
-ALIVE_NAME = "alive.lock"
 
 
 def prepare_latents(
@@ -48,74 +43,42 @@ def prepare_latents(
             latents are cached.
         vae_key: names the VAE's weights and number format (a hash); part of every cache key.
         folder: the cache folder; with cache_latents_to_disk rows stay there, else in a folder of
-            this run inside it, which `close` removes.
+            this run inside it, which `close` removes. A folder of the system is used, and told,
+            when it cannot be written to.
         is_main, wait: of several processes one builds, and `wait` is their barrier.
         run_id: the same on all processes of a run; needed for several processes without
             cache_latents_to_disk.
 
     Raises SuiteError (disk full, VAE gives no numbers, no picture left) and Cancelled.
     """
+    if dataset.caches_latents:
+        folder = usable_cache_folder(folder, report if is_main else lambda event: None)
+    if is_main:
+        remove_leftovers(folder, report, control)
     if not dataset.caches_latents:
         unreadable = check_pictures(dataset, report, control)
         return FreshLatents(dataset.without(unreadable), vae)
-    temporary = None if settings.cache_latents_to_disk else RunFolder(folder, run_id, is_main)
-    store = LatentStore(temporary.path if temporary else folder / "latents", temporary)
+    owner = None
+    if not settings.cache_latents_to_disk:
+        owner = RunFolder(folder, run_id, is_main, report, control)
+    store = LatentStore(owner.path if owner else folder / "latents", owner)
     source = CachedLatents(dataset, store, vae_key)
     try:
-        if is_main:
-            with store.writing(report, control):
+        # The lock is held until every process has opened its files: before that, another run
+        # could move their rows to other files.
+        with store.writing(report, control) if is_main else nullcontext():
+            if is_main:
                 build_cache(source, vae, report, control)
-                if temporary is None:
+                if owner is None:
                     store.compact()
-        wait()
-        store.load()
-        source.dataset = dataset.without(source.unreadable_pictures())
+                store.save()
+            wait()
+            if not is_main:
+                store.load()
+            unreadable = source.open_files()
+            wait()
+        source.dataset = dataset.without(unreadable)
     except BaseException:
         source.close()
         raise
     return source
-
-
-class RunFolder:
-    """A cache folder of one run, removed at the end of the run.
-
-    While the run lives it holds a lock in it, so that the next run can tell, and remove, what a
-    crashed one left behind.
-    """
-
-    def __init__(self, folder: Path, run_id: str | None, is_main: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.lock: BinaryIO | None = None
-        if run_id is None:
-            self.path = Path(tempfile.mkdtemp(prefix="run_", dir=folder))
-        else:
-            self.path = folder / f"run_{run_id}"
-            self.path.mkdir(exist_ok=True)
-        if is_main:
-            self.lock = (self.path / ALIVE_NAME).open("a+b")
-            try_lock(self.lock)
-            for other in folder.glob("run_*"):
-                if other != self.path:
-                    _remove_leftover(other)
-        self._finish = weakref.finalize(self, _remove_run_folder, self.path, self.lock)
-
-    def close(self) -> None:
-        """Remove the folder; happens at the latest when the process ends in an orderly way."""
-        self._finish()
-
-
-def _remove_run_folder(path: Path, lock: BinaryIO | None) -> None:
-    if lock is not None:
-        lock.close()
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_leftover(path: Path) -> None:
-    """Remove the folder of a crashed run: nobody holds its lock."""
-    try:
-        with (path / ALIVE_NAME).open("r+b") as lock:
-            dead = try_lock(lock)
-    except OSError:  # not there: a run that begins right now, or one removed by a neighbour
-        dead = False
-    if dead:
-        shutil.rmtree(path, ignore_errors=True)

@@ -8,6 +8,7 @@ import pytest
 
 from scripts.core.errors import Cancelled, SuiteError
 from scripts.core.events import Control
+from scripts.dataset import file_lock
 from scripts.dataset.file_lock import locked
 from scripts.dataset.latent_store import LatentStore
 
@@ -28,7 +29,7 @@ def test_a_second_run_waits_for_the_first_and_says_so(tmp_path):
     with locked(path, silent, Control()):
         thread = threading.Thread(target=second)
         thread.start()
-        assert not entered.wait(0.3)
+        assert not entered.wait(1)
     assert entered.wait(10)
     thread.join()
     assert ["waiting" in event.text for event in told] == [True]
@@ -52,6 +53,7 @@ def test_rows_of_two_shapes_live_in_two_files(tmp_path):
     assert len(list((tmp_path / "store").glob("*.latents"))) == 2
     again = LatentStore(tmp_path / "store")
     again.load()
+    again.open_files(rows)
     for key, row in rows.items():
         np.testing.assert_array_equal(again.row(key), row)
     with pytest.raises(KeyError):
@@ -88,5 +90,33 @@ def test_a_full_disk_keeps_the_rows_before_it(tmp_path):
         assert again.find("first", tmp_path / "x.png")
         assert not again.find("second", tmp_path / "x.png")
         again.add("third", tmp_path / "x.png", 3 * row)
+        again.open_files(["first", "third"])
     np.testing.assert_array_equal(again.row("first"), row)
     np.testing.assert_array_equal(again.row("third"), 3 * row)
+
+
+def test_a_store_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    store = LatentStore(tmp_path / "file" / "store")
+    with pytest.raises(SuiteError, match="cannot be written"), store.writing(silent, Control()):
+        pass
+
+
+def test_rows_that_vanish_before_they_are_opened_are_one_sentence(tmp_path):
+    store = LatentStore(tmp_path / "store")
+    with pytest.raises(SuiteError, match="Start again"), store.writing(silent, Control()):
+        store.add("key", tmp_path / "x.png", np.ones((8, 2, 2), dtype=np.float32))
+        next(store.folder.glob("*.latents")).unlink()
+        store.open_files(["key"])
+
+
+def test_a_drive_without_locks_is_one_sentence(tmp_path, monkeypatch):
+    def no_locks(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(file_lock, "try_lock", no_locks)
+    with (
+        pytest.raises(SuiteError, match="No locks available"),
+        locked(tmp_path / "lock", silent, Control()),
+    ):
+        pass

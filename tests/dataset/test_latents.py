@@ -15,6 +15,7 @@ from scripts.core.errors import Cancelled, SuiteError
 from scripts.core.events import Control, Stage
 from scripts.dataset import cached_latents, latent_store
 from scripts.dataset.buckets import crop_place
+from scripts.dataset.cache_folder import GUARD_NAME
 from scripts.dataset.dataset import Batch, Dataset, Example
 from scripts.dataset.latents import prepare_latents
 
@@ -217,7 +218,7 @@ def test_a_cache_for_one_run_is_removed(tmp_path, make_settings, prepare):
     assert len(list((tmp_path / "cache").glob("run_*/*.latents"))) == 2
     living.close()
     other.close()
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [GUARD_NAME]
 
 
 def test_other_processes_wait_and_read(tmp_path, make_settings, prepare, vae):
@@ -245,7 +246,7 @@ def test_other_processes_wait_and_read(tmp_path, make_settings, prepare, vae):
     assert [len(results[key].dataset.pictures) for key in (True, False)] == [1, 1]
     for key in (False, True):
         results[key].close()
-    assert not list((tmp_path / "cache").iterdir())
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [GUARD_NAME]
 
 
 def _corrupt(png: bytes) -> bytes:
