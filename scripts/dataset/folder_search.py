@@ -32,6 +32,7 @@ NOT_FOR_TRAINING = frozenset({
     "log", "logs", "output", "outputs", "sample", "samples", "mask", "masks", "reg", "regs",
     "regularisation", "regularization", "reg_img", "reg_imgs", "reg_images", "class_images",
 })  # fmt: skip
+PREVIEWS = frozenset({"sample", "samples"})  # where trainings put their previews
 
 
 def find_folders(
@@ -123,6 +124,7 @@ class FolderSearch:
         """Use a folder; pictures in nested folders count only when it has none of its own."""
         own = self.look(path)
         listings = [own] if own.pictures else self.below(path)
+        listings = [item for item in listings if not self.not_for_training(item.path)] or listings
         if not own.pictures:
             where = _names(listing.path for listing in listings)
             self.scan.guesses.append(
@@ -148,14 +150,25 @@ class FolderSearch:
         )
 
     def tell_left_out(self, listings: list[Listing], why: str) -> None:
+        """Warn of pictures that are left out; those that may belong to the data get a mend."""
         for listing in listings:
             count = len(listing.pictures)
             where = "the chosen folder itself" if listing.path == self.root else listing.path.name
-            text = f"{_count(count, 'picture')} in {where} left out: it {why}."
+            reason = self.not_for_training(listing.path)
+            text = f"{_count(count, 'picture')} in {where} left out: it {reason or why}."
             self.scan.warnings.append(text)
-            self.scan.mends.append(
-                {"text": text, "folder_repeats": {self.relative(listing.path): 1}}
-            )
+            if not reason:
+                self.scan.mends.append(
+                    {"text": text, "folder_repeats": {self.relative(listing.path): 1}}
+                )
+
+    def not_for_training(self, path: Path) -> str:
+        """Why a folder is not meant to be trained on, as its name or one above it says, or ""."""
+        names = {part.lower() for part in path.relative_to(self.root).parts}
+        if names & PREVIEWS:
+            return "looks like previews of earlier trainings"
+        other = bool(names & NOT_FOR_TRAINING)
+        return "has the name of something that is not trained on" if other else ""
 
     def numbered(self, path: Path) -> list[tuple[Path, int, str, bool]]:
         """Subfolders with pictures whose names tell their repeats: (path, n, class, misspelt)."""
@@ -226,12 +239,7 @@ class FolderSearch:
             self.add(subfolder, 1, name.partition("_")[2] if has_number_below_one(name) else name)
         for subfolder in plain:
             if subfolder not in use and (loose or use):
-                why = (
-                    "has a number below 1"
-                    if has_number_below_one(subfolder.name)
-                    else ("has the name of something that is not trained on")
-                )
-                self.tell_left_out(self.below(subfolder), why)
+                self.tell_left_out(self.below(subfolder), "has a number below 1")
         return bool(loose or use)
 
     def add_alone(self, path: Path, repeats: int, words: str) -> None:

@@ -16,7 +16,7 @@ from scripts.dataset.buckets import BucketChoice, Size, bucket_sizes, choose_buc
 from scripts.dataset.buckets import choose_bucket_without_enlarging as choose_shrinking
 from scripts.dataset.captions import CaptionOptions
 from scripts.dataset.folder_search import find_folders
-from scripts.dataset.folders import Folder, FolderScan
+from scripts.dataset.folders import Folder, FolderScan, read_folder_name
 from scripts.dataset.pictures import readable_endings
 from scripts.settings.train import TrainSettings
 
@@ -99,7 +99,9 @@ def parts_from_settings(settings: TrainSettings, default_resolution: Size) -> La
     layout = Layout(())
     subsets = []
     unmatched: set[str] | None = None
-    others = [settings.conditioning_data_dir, settings.output_dir, settings.logging_dir]
+    others = [settings.conditioning_data_dir, settings.logging_dir]
+    if settings.output_dir and not read_folder_name(settings.output_dir.name):
+        others.append(settings.output_dir)  # a LoRA may well be saved beside its pictures
     for root, is_reg in ((train, False), (reg, True)):
         if root is None:
             continue

@@ -249,3 +249,13 @@ def test_a_thousand_pictures_are_scanned_from_their_headers(tmp_path, make_setti
     dataset = Dataset.from_settings(make_settings())
     assert time.perf_counter() - start < 3  # decoding them would take some twenty seconds
     assert dataset.num_train_images == 1000
+
+
+@pytest.mark.parametrize("output", [".", "10_x", "out"])
+def test_the_output_may_lie_with_the_pictures(tmp_path, make_settings, output):
+    draw_picture(tmp_path / "data/10_x/a.png").with_suffix(".txt").write_text("a fox")
+    draw_picture(tmp_path / "data" / output / "sample/my_lora_e000001.png")
+    dataset = Dataset.from_settings(make_settings(output_dir=tmp_path / "data" / output))
+    assert [picture.path.name for picture in dataset.pictures] == ["a.png"]
+    assert dataset.plan()["mends"] == []
+    assert all("previews of earlier trainings" in warning for warning in dataset.warnings)

@@ -92,6 +92,38 @@ def test_what_is_left_out_is_told_and_the_mend_takes_it_in(tmp_path, files, left
     assert not mended.warnings
 
 
+@pytest.mark.parametrize(
+    ("files", "used"),
+    [
+        (["10_x/a.png", "sample/1.png", "sample/2.png"], {("10_x", 10, "x", 1)}),
+        (["10_x/a.png", "10_x/Sample/1.png", "10_x/Sample/2.png"], {("10_x", 10, "x", 1)}),
+        (["x/a.png", "samples/1.png", "samples/2.png"], {("x", 1, "x", 1)}),
+        (["10_x/a.png", "sample/old/1.png", "sample/old/2.png"], {("10_x", 10, "x", 1)}),
+    ],
+)
+def test_earlier_previews_are_no_pictures_and_no_mend_takes_them_in(tmp_path, files, used):
+    scan = find_folders(tree(tmp_path, *files))
+    assert found(scan) == used and not scan.mends
+    (told,) = [text for text in scan.warnings if "left out" in text]
+    assert told.startswith("2 pictures in") and "previews of earlier trainings" in told
+
+
+def test_previews_beside_nested_pictures_are_not_trained_on(tmp_path):
+    (folder,) = find_folders(tree(tmp_path, "10_x/deep/a.png", "10_x/sample/1.png")).folders
+    assert [path.name for path in folder.pictures] == ["a.png"]
+
+
+def test_folder_repeats_takes_a_folder_called_sample(tmp_path):
+    scan = find_folders(tree(tmp_path, "10_x/a.png", "sample/b.png"), {"sample": 4})
+    assert found(scan) == {("10_x", 10, "x", 1), ("sample", 4, "sample", 1)}
+    assert not scan.warnings
+
+
+def test_masks_and_the_like_get_no_mend(tmp_path):
+    scan = find_folders(tree(tmp_path, "10_x/a.png", "masks/a.png"))
+    assert not scan.mends and "not trained on" in scan.warnings[0]
+
+
 def test_folder_repeats_wins_over_names_and_leaves_the_rest(tmp_path):
     root = tree(tmp_path, "10_x/a.png", "cats/b.png", "dogs/c.png", "img/deep/d.png")
     scan = find_folders(root, {"10_x": 3, "cats": "7", str(root / "dogs"): 0, "img/deep": 2})
