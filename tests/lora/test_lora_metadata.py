@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -213,3 +214,12 @@ def test_a_hash_is_worked_out_once_until_the_file_changes(tmp_path, monkeypatch)
 def test_no_hash_for_folders_and_files_that_went_away(tmp_path):
     assert hash_model(tmp_path, tmp_path / "c.json").sha256 is None
     assert hash_model(tmp_path / "gone", tmp_path / "c.json").name == "gone"
+
+
+def test_a_cache_that_cannot_be_written_costs_no_hash(tmp_path):
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"weights")
+    in_the_way = tmp_path / "project"
+    in_the_way.touch()  # a file stands for a folder that is read only
+    hashes = BaseHashes(model, None, in_the_way / "cache" / "hashes.json")
+    assert hashes.model().sha256 == hashlib.sha256(b"weights").hexdigest()
