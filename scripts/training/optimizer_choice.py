@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from scripts.core.errors import SettingError
 from scripts.training.optimizer_sources import (
     LIBRARY,
-    argument_names,
+    arguments_of,
     exported_class,
     library_classes,
+    needs_closure,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class OptimizerChoice:
     def replaced(self, reason: str) -> OptimizerChoice:
         """The choice with the stand-in in place of an entry that cannot run here."""
         stand_in = ENTRIES[self.entry.stand_in.lower()]
-        known = argument_names(stand_in.module, stand_in.class_name)
+        known = arguments_of(stand_in.module, stand_in.class_name)
         arguments = {name: value for name, value in self.arguments.items()
                      if known is None or name in known}  # fmt: skip
         note = (f"{self.entry.name} does not run on this machine ({reason}), so {stand_in.name} "
@@ -210,7 +211,7 @@ def read_argument(value: Any) -> Any:
 
 
 def _rename(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
-    known = argument_names(entry.module, entry.class_name) or {}
+    known = arguments_of(entry.module, entry.class_name) or {}
     renamed = {}
     for name, value in given.items():
         other = OTHER_ARGUMENT_NAMES.get(name)
@@ -219,7 +220,7 @@ def _rename(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_arguments(entry: Entry, arguments: dict[str, Any]) -> dict[str, Any]:
-    known = argument_names(entry.module, entry.class_name)
+    known = arguments_of(entry.module, entry.class_name)
     if "lr" in arguments:
         raise SettingError("optimizer_args", "lr cannot be given here. Use learning_rate.")
     if known is None:
@@ -233,15 +234,49 @@ def _check_arguments(entry: Entry, arguments: dict[str, Any]) -> dict[str, Any]:
                 f"The optimiser {entry.name} has no argument called {name}.{meant} "
                 f"It has: {', '.join(known) or 'none'}.",
             )
-    missing = [name for name, must in known.items() if must and name not in arguments]
+        _check_type(name, arguments[name], known[name].default)
+    missing = [name for name, each in known.items() if each.needed and name not in arguments]
     if NEEDS_MORE_THAN_WEIGHTS.intersection(missing):
         raise SettingError("optimizer_type", f"{entry.name} works only around a model or another "
                            "optimiser, so it cannot be used here. Choose another one, such as "
+                           "AdamW.")  # fmt: skip
+    if needs_closure(entry.module, entry.class_name):
+        raise SettingError("optimizer_type", f"{entry.name} works the loss out several times a "
+                           "step, so it cannot be used here. Choose another one, such as "
                            "AdamW.")  # fmt: skip
     if missing:
         raise SettingError("optimizer_args", f"The optimiser {entry.name} needs "
                            f"{' and '.join(missing)}. Add {missing[0]}=VALUE.")  # fmt: skip
     return arguments
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Raise SettingError when `value` cannot be right, as the default shows what is meant."""
+    if value is None or not isinstance(default, tuple | str | int | float):
+        return
+    if isinstance(default, tuple):
+        right = isinstance(value, tuple) and len(value) >= len(default)
+        right = right and all(each is None or _is_number(each) for each in value)
+        words = {1: "one number with a comma behind it", 2: "two numbers", 3: "three numbers"}
+        needed = words.get(len(default), f"{len(default)} numbers")
+    elif isinstance(default, str):
+        right, needed = isinstance(value, str), "a word"
+    else:  # a number does for true or false too
+        right = _is_number(value)
+        needed = "true or false" if isinstance(default, bool) else "a number"
+    if not right:
+        raise SettingError("optimizer_args", f"{name} is {_as_written(value)}, but needs {needed}, "
+                           f"such as {name}={_as_written(default)}.")  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _as_written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _notes(choice: OptimizerChoice, settings: TrainSettings) -> list[str]:

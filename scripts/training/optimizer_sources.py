@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 LIBRARY = "pytorch_optimizer.optimizer"
 NOT_ARGUMENTS = {"self", "params", "lr"}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a class: whether it must be given; its default, None when not a literal."""
+
+    needed: bool
+    default: Any = None
 
 
 @cache
@@ -26,34 +37,59 @@ def library_classes() -> dict[str, str]:
 
 
 @cache
-def argument_names(module: str, class_name: str) -> dict[str, bool] | None:
-    """The arguments of an optimiser class, each with whether it must be given.
+def arguments_of(module: str, class_name: str) -> dict[str, Argument] | None:
+    """The arguments of an optimiser class by name.
 
     Read from the source text; None when that is not there or does not tell.
     """
+    definition = _find_class(module, class_name)
+    method = _find_method(definition, "__init__") if definition else None
+    if method is None:
+        return None
+    return {name: argument for name, argument in _read_arguments(method)
+            if name not in NOT_ARGUMENTS}  # fmt: skip
+
+
+def needs_closure(module: str, class_name: str) -> bool:
+    """Whether a step of the class insists on a function that works out the loss anew."""
+    definition = _find_class(module, class_name)
+    method = _find_method(definition, "step") if definition else None
+    return method is not None and any(argument.needed and name != "self"
+                                      for name, argument in _read_arguments(method))  # fmt: skip
+
+
+def _find_class(module: str, class_name: str) -> ast.ClassDef | None:
     for node in _parse(module):
         if isinstance(node, ast.ClassDef) and node.name == class_name:
-            return _arguments_of(node)
+            return node
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == class_name:
                     above = module.split(".")[: len(module.split(".")) - node.level + 1]
                     prefix = above if node.level else []
                     target = ".".join([*prefix, node.module] if node.module else prefix)
-                    return argument_names(target, alias.name)
+                    return _find_class(target, alias.name)
     return None
 
 
-def _arguments_of(definition: ast.ClassDef) -> dict[str, bool] | None:
-    for node in definition.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            plain, keyword = node.args.args, node.args.kwonlyargs
-            first_default = len(plain) - len(node.args.defaults)
-            needed = {each.arg: place < first_default for place, each in enumerate(plain)}
-            for each, default in zip(keyword, node.args.kw_defaults, strict=True):
-                needed[each.arg] = default is None
-            return {name: must for name, must in needed.items() if name not in NOT_ARGUMENTS}
-    return None
+def _find_method(definition: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    methods = (node for node in definition.body if isinstance(node, ast.FunctionDef))
+    return next((method for method in methods if method.name == name), None)
+
+
+def _read_arguments(method: ast.FunctionDef) -> Iterable[tuple[str, Argument]]:
+    plain, keyword = method.args.args, method.args.kwonlyargs
+    without_default = len(plain) - len(method.args.defaults)
+    defaults = [*[None] * without_default, *method.args.defaults, *method.args.kw_defaults]
+    for each, default in zip([*plain, *keyword], defaults, strict=True):
+        yield each.arg, Argument(default is None, _literal(default) if default else None)
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
 @cache

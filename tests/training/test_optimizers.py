@@ -16,7 +16,7 @@ from scripts.training.optimizer_choice import (
     find_entry,
     validate_optimizer,
 )
-from scripts.training.optimizer_sources import argument_names, library_classes
+from scripts.training.optimizer_sources import arguments_of, library_classes
 from scripts.training.optimizers import (
     create_optimizer,
     create_scheduler,
@@ -216,8 +216,9 @@ def test_an_optimiser_that_cannot_start_at_rate_zero_says_so():
      ("1e-8", 1e-8), ("cosine", "cosine"), ([0.9, 0.99], (0.9, 0.99)), (3, 3)],
 )  # fmt: skip
 def test_argument_values(text, value):
-    settings = TrainSettings(optimizer_type="AdamW", optimizer_args={"betas": text})
-    assert choose_optimizer(settings).arguments == {"betas": value}
+    # fused has the default None, which says nothing of what it may be
+    settings = TrainSettings(optimizer_type="AdamW", optimizer_args={"fused": text})
+    assert choose_optimizer(settings).arguments == {"fused": value}
 
 
 def test_a_wrong_argument_names_the_right_ones():
@@ -226,6 +227,48 @@ def test_a_wrong_argument_names_the_right_ones():
         validate_optimizer(settings)
     assert caught.value.setting == "optimizer_args"
     assert "betas, eps, weight_decay, amsgrad" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (
+            "AdamW",
+            {"betas": "0.9"},
+            "betas is 0.9, but needs two numbers, such as betas=0.9,0.999.",
+        ),
+        ("AdamW8bit", {"betas": "0.9,x"}, "needs two numbers"),
+        ("CAME", {"betas": "0.9,0.99"}, "needs three numbers"),
+        ("Lion", {"weight_decay": "abc"}, "weight_decay is abc, but needs a number, such as"),
+        ("AdamW", {"weight_decay": "0.1,0.2"}, "weight_decay is 0.1,0.2, but needs a number"),
+        ("Prodigy", {"weight_decouple": "maybe"}, "needs true or false, such as weight_decouple="),
+        ("AdaFactor", {"eps": "1e-30"}, "eps is 1e-30, but needs two numbers"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_before_torch_is_there(name, arguments, message):
+    with pytest.raises(SettingError) as caught:
+        validate_optimizer(TrainSettings(optimizer_type=name, optimizer_args=arguments))
+    assert caught.value.setting == "optimizer_args" and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("AdamW", {"weight_decay": "1", "amsgrad": "true", "fused": "false"}),
+        ("AdaFactor", {"relative_step": "0", "clip_threshold": "1", "beta1": "0.9"}),
+        ("Adan", {"betas": "0.98,0.92,0.99"}),
+        ("Prodigy", {"beta3": "None", "d_coef": "2"}),
+    ],
+)
+def test_values_of_the_right_kind_pass(name, arguments):
+    assert choose_optimizer(TrainSettings(optimizer_type=name, optimizer_args=arguments))
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "torch.optim.LBFGS", "pytorch_optimizer.LBFGS"])
+def test_the_plan_refuses_optimisers_whose_step_needs_a_function(name):
+    with pytest.raises(SettingError, match=r"cannot be used here.*AdamW") as caught:
+        validate_optimizer(TrainSettings(optimizer_type=name))
+    assert caught.value.setting == "optimizer_type"
 
 
 def test_a_refused_value_is_an_error_of_the_arguments():
@@ -260,9 +303,13 @@ def test_arguments_read_from_the_source_are_those_of_the_class(name):
     kind = getattr(importlib.import_module(entry.module), entry.class_name)
     parameters = inspect.signature(kind.__init__).parameters.values()
     named = {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
-    read = argument_names(entry.module, entry.class_name)
+    read = arguments_of(entry.module, entry.class_name)
     assert set(read) == named - {"self", "params", "lr"}
     assert set(entry.arguments) <= set(read)
+    for each in parameters:
+        if each.name in read:
+            assert read[each.name].needed == (each.default is each.empty)
+            assert read[each.name].default in (None, each.default)
 
 
 def test_library_classes_are_those_of_the_library():
