@@ -7,8 +7,10 @@ follow it: tensors are converted once, hashed, and written from where they lie.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
@@ -143,7 +145,18 @@ def save_lora(
         if save_model_as == "safetensors":
             write_safetensors(temporary, converted, {**metadata, **hashes(converted, metadata)})
         else:
-            torch.save(converted, temporary)
+            write_torch(temporary, converted)
+
+
+def write_torch(path: Path, content: object) -> None:
+    """torch.save to `path`. Raises OSError when the disk is full, as every other writing does."""
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # what torch's zip writer says when a write failed
+        if not any(sign in str(error) for sign in ("inline_container", "PytorchStreamWriter")):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def write_safetensors(

@@ -16,13 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scripts.core.declare import as_config, declarations
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import explain_os_error
+from scripts.lora.file import write_torch
+from scripts.settings.train import TrainSettings
 
 if TYPE_CHECKING:
     from scripts.training.plan import Plan
 
 STATE_FILE, PROGRESS_FILE = "state.pt", "progress.json"
+# Settings that say where things are and what is said, not what is trained.
+OF_EACH_START = frozenset(
+    declaration.name
+    for declaration in declarations(TrainSettings).values()
+    if declaration.path or declaration.page in ("Result", "Previews", "Texts")
+)
 
 
 @dataclass(frozen=True)
@@ -74,30 +83,27 @@ def save_state(folder: Path, state: dict[str, Any], position: Position, plan: Pl
     """
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
-    progress = {"position": asdict(position), "training": asdict(Identity.of(plan))}
+    progress = {
+        "position": asdict(position),
+        "training": asdict(Identity.of(plan)),
+        "settings": as_config(plan.settings),
+    }
     try:
         temporary.mkdir(parents=True)
-        torch.save(state, temporary / STATE_FILE)
+        write_torch(temporary / STATE_FILE, state)
         (temporary / PROGRESS_FILE).write_text(json.dumps(progress, indent=2), encoding="utf-8")
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
     except OSError as error:
         raise SuiteError(explain_os_error(error, folder)) from error
-    except RuntimeError as error:  # torch reports a full disk while writing as this
-        if "PytorchStreamWriter" not in str(error) and "write" not in str(error):
-            raise
-        raise SuiteError(
-            f"The training state could not be saved in {folder.parent}: the disk is full or the "
-            "place cannot be written to. Make room and start again."
-        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def read_position(folder: Path, plan: Plan) -> Position:
-    """How far the state in `folder` got.
+def read_progress(folder: Path, plan: Plan) -> tuple[Position, list[str]]:
+    """How far the state in `folder` got, and which settings were changed since, as sentences.
 
     Raises SettingError ("resume") when it is no state, or of another training: every difference
     is named.
@@ -106,6 +112,7 @@ def read_position(folder: Path, plan: Plan) -> Position:
         content = json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8"))
         position = Position(**content["position"])
         saved = Identity(**content["training"])
+        settings = dict(content["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingError("resume", f"{folder} holds no training state that can be read. Choose "
                            "a folder whose name ends in -state.") from error  # fmt: skip
@@ -123,7 +130,17 @@ def read_position(folder: Path, plan: Plan) -> Position:
         raise SettingError("resume", f"The state is at step {position.step} and the training has "
                            f"{plan.amount.steps} steps: it is finished. Raise the number of "
                            "epochs or steps to go on.")  # fmt: skip
-    return position
+    notes = [f"Going on from step {position.step} of {plan.amount.steps}."]
+    now_set = as_config(plan.settings)
+    changed = [
+        f"{name} from {settings.get(name, 'not set')} to {now_set.get(name, 'not set')}"
+        for name in sorted({*settings, *now_set} - OF_EACH_START)
+        if settings.get(name) != now_set.get(name)
+    ]
+    if changed:
+        notes.append(f"Changed since the state was saved: {'; '.join(changed)}. The result is not "
+                     "what an unbroken training gives.")  # fmt: skip
+    return position, notes
 
 
 def load_state(folder: Path) -> dict[str, Any]:

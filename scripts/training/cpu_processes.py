@@ -8,6 +8,7 @@ and starts N processes in its place. With graphics cards accelerate starts them 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,11 +66,18 @@ def run_processes(number: int, module: str, arguments: Sequence[str]) -> int:
         )
         for rank in range(number)
     ]
+
+    def pass_on(number: int, _frame: object) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
     try:
         return _wait(processes)
     except KeyboardInterrupt:  # they have been told too, and finish their step
         return _wait(processes)
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in processes:
             process.kill()
 

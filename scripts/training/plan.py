@@ -29,6 +29,9 @@ from scripts.training.schedules import learning_rates, read_schedule
 from scripts.training.unused_weightings import unused_weightings
 
 
+MOST_RATES = 2000  # of each group in the JSON of a plan: enough for any curve on a screen
+
+
 @dataclass(frozen=True)
 class Amount:
     """How much is trained. A step is one change of the weights, over all processes together."""
@@ -64,7 +67,12 @@ class Plan:
         return self.dataset.epoch(epoch, first_step, pace, self.amount.steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as one JSON-able object, for the wizard and for people."""
+        """The plan as one JSON-able object, for the wizard and for people.
+
+        `learning_rates` are those of each `learning_rates_every`-th step, beginning with the
+        first: of every step, unless there are more than MOST_RATES.
+        """
+        every = math.ceil(self.amount.steps / MOST_RATES)
         groups = {
             group.name: group.rate for group in rate_groups(self.settings, self.base.family.name)
         }
@@ -77,7 +85,8 @@ class Plan:
             },
             **self.dataset.plan(),
             **dataclasses.asdict(self.amount),
-            "learning_rates": learning_rates(self.settings, self.amount.steps, groups),
+            "learning_rates": learning_rates(self.settings, self.amount.steps, groups, every),
+            "learning_rates_every": every,
             "settings": as_config(self.settings),
             "guesses": list(self.guesses),
             "warnings": list(self.warnings),
@@ -85,9 +94,10 @@ class Plan:
         }
 
 
-def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
+def make_plan(settings: TrainSettings, processes: int = 1, output_name: str | None = None) -> Plan:
     """The plan for `settings` on so many processes.
 
+    `output_name` is a name that this training holds already; without it a free one is looked for.
     Raises SettingErrors or SuiteError naming everything that keeps the run from starting.
     """
     _check_paths(settings)
@@ -95,6 +105,11 @@ def make_plan(settings: TrainSettings, processes: int = 1) -> Plan:
     # They are about what the model predicts, which the user may have said.
     base_notes = base.notes if settings.v_parameterization is None else ()
     settings, guesses = fill_in(settings, base)
+    output_name = output_name or free_output_name(settings)
+    if output_name != settings.output_name:
+        guesses.append(f"The LoRA is saved as {output_name}: {settings.output_name} is taken in "
+                       "the output folder.")  # fmt: skip
+        settings = dataclasses.replace(settings, output_name=output_name)
     notes = _check_parts(settings, base)
     side = base.family.resolution(settings.v_parameterization)
     dataset = Dataset.from_settings(settings, default_resolution=(side, side))
@@ -163,11 +178,6 @@ def fill_in(settings: TrainSettings, base: BaseModel) -> tuple[TrainSettings, li
         side = base.family.resolution(is_velocity)
         known["resolution"] = (side, side)
         guesses.append(f"The resolution is {side}: what {base.family.title} was made for.")
-    name = free_output_name(settings)
-    if name != settings.output_name:
-        known["output_name"] = name
-        guesses.append(f"The LoRA is saved as {name}: there is already a {settings.output_name} "
-                       "in the output folder.")  # fmt: skip
     if settings.network_alpha is None and not settings.dim_from_weights:
         known["network_alpha"] = settings.alpha
         guesses.append(f"network_alpha is {settings.alpha:g}: half of network_dim.")

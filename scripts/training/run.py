@@ -31,7 +31,7 @@ from scripts.training.optimizers import current_learning_rates, evaluation_weigh
 from scripts.training.plan import Amount, Plan
 from scripts.training.previews import EncodedPrompt, Previewer, preview_stem
 from scripts.training.progress import Progress
-from scripts.training.saving import Saver
+from scripts.training.saving import TAGS_ENDING, Saver
 
 STEPS_BETWEEN_AGREEMENTS = 10  # with several processes: how often they agree on requests
 
@@ -218,16 +218,30 @@ class Run:
         save_state(folder, state, position, self.plan)
 
     def restore(self, folder: Path) -> None:
-        """Go on from the state in `folder`: weights, optimiser, schedule and position."""
+        """Go on from the state in `folder`: weights, optimiser and schedule.
+
+        Learning rates and optimizer_args are those of the settings, which may have been changed.
+        """
         state = load_state(folder)
+        wanted = ["initial_lr", *self.settings.optimizer_args]
+        kept = [{key: group[key] for key in wanted if key in group}
+                for group in self.optimizer.param_groups]  # fmt: skip
         self.network.load_file_state(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        for group, values in zip(self.optimizer.param_groups, kept, strict=True):
+            group.update(values)
+        self.scheduler.base_lrs = [group["initial_lr"] for group in self.optimizer.param_groups]
+        step = self.scheduler.last_epoch
+        for group, factor in zip(
+            self.optimizer.param_groups, self.scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = group["initial_lr"] * factor(step)
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def _write_tags(self, lora: Path) -> None:
         text = tag_occurrence(self.dataset, self.settings.sort_tag_occurrence_alphabetically)
-        path = lora.with_name(f"{lora.stem}-tags.txt")
+        path = lora.with_name(lora.stem + TAGS_ENDING)
         write_text(path, text)
         self.report(Saved(str(path), what="tags"))

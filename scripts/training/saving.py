@@ -6,18 +6,28 @@ epoch 2, NAME-step00000500.safetensors after step 500; states the same with -sta
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
+from scripts.core.errors import SuiteError
 from scripts.core.events import Report, Saved
+from scripts.core.files import explain_os_error
 from scripts.settings.train import TrainSettings
 
 if TYPE_CHECKING:  # it imports torch, and the plan does without
     from scripts.training.checkpoints import Position
+
+
+TAGS_ENDING = "-tags.txt"
 
 
 def epoch_stem(name: str, epoch: int) -> str:
@@ -46,15 +56,57 @@ def _taken(settings: TrainSettings, name: str) -> bool:
     folder = settings.output_dir
     if folder is None or not folder.is_dir():
         return False
-    if (folder / f"{name}.{settings.save_model_as}").exists():
+    result = folder / f"{name}.{settings.save_model_as}"
+    if result.exists() or _held_by_another(_mark(folder, name)):
         return True
     if settings.resume is not None:
         return False
+    ending = rf"(-state|\.{settings.save_model_as})"
     pattern = re.compile(
-        rf"{re.escape(name)}-(\d{{6}}|step\d{{8}})(-state|\.{settings.save_model_as})"
-        rf"|{re.escape(name)}-state"
+        rf"{re.escape(name)}((-\d{{6}}|-step\d{{8}}){ending}|-state|{TAGS_ENDING})",
+        re.IGNORECASE,  # as Windows and macOS compare names
     )
     return any(pattern.fullmatch(entry.name) for entry in folder.iterdir())
+
+
+def _mark(folder: Path, name: str) -> Path:
+    """The file that says that a running training will save under `name`."""
+    return folder / f".{name}.in-use"
+
+
+def _held_by_another(mark: Path) -> bool:
+    """Whether a training that still runs holds the mark; one that crashed does not."""
+    try:
+        process = int(mark.read_text())
+    except (OSError, ValueError):
+        return False
+    return process != os.getpid() and psutil.pid_exists(process)
+
+
+@contextmanager
+def output_name_held(settings: TrainSettings) -> Iterator[str]:
+    """Hold a free output name for this training, so that no other one takes it meanwhile.
+
+    Raises SuiteError when the output folder cannot be written to.
+    """
+    while True:
+        name = free_output_name(settings)
+        mark = _mark(settings.output_dir, name)
+        try:
+            if mark.exists() and not _held_by_another(mark):
+                mark.unlink()
+            with mark.open("x") as file:
+                file.write(str(os.getpid()))
+            break
+        except FileExistsError:  # another training was faster
+            time.sleep(0.05)
+        except OSError as error:
+            raise SuiteError(explain_os_error(error, mark)) from error
+    try:
+        yield name
+    finally:
+        with suppress(OSError):
+            mark.unlink()
 
 
 @dataclass

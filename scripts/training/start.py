@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from scripts.models.text import CaptionEncoder
 from scripts.models.tokenizer import ClipTokenizer
 from scripts.settings.train import TrainSettings
 from scripts.training.captions import LARGEST_TABLE, LITTLE_TABLE, Captions
-from scripts.training.checkpoints import Position, read_position
+from scripts.training.checkpoints import Position, read_progress
 from scripts.training.device import (
     Formats,
     choose_formats,
@@ -44,6 +45,7 @@ from scripts.training.device import (
     is_out_of_memory,
     make_accelerator,
 )
+from scripts.training.freed_memory import keep_freed_memory
 from scripts.training.loop import run_loop
 from scripts.training.noise import NoiseSchedule
 from scripts.training.optimizers import create_optimizer, create_scheduler
@@ -58,6 +60,7 @@ from scripts.training.previews import (
 )
 from scripts.training.prompts import Prompt, read_prompts
 from scripts.training.run import PreviewWork, Run
+from scripts.training.saving import output_name_held
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +77,39 @@ def train(
     check_output_folder(settings.output_dir)
     formats = choose_formats(settings)
     accelerator = make_accelerator(formats)
-    plan = make_plan(settings, accelerator.num_processes)
-    accelerator.wait_for_everyone()  # all processes have chosen the name before it is taken
-    report(Start("train", plan.amount.steps, plan.amount.epochs))
-    for text in (*notes, *formats.notes, *plan.notes, *plan.guesses, *plan.warnings):
-        report(Note(text))
-    report(Note(f"{plan.amount.steps} steps, {plan.amount.epochs} epochs, on "
-                f"{describe_device(accelerator.device)}."))  # fmt: skip
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    with _held_name(settings, accelerator) as name:
+        plan = make_plan(settings, accelerator.num_processes, name)
+        report(Start("train", plan.amount.steps, plan.amount.epochs))
+        for text in (*notes, *formats.notes, *plan.notes, *plan.guesses, *plan.warnings):
+            report(Note(text))
+        report(Note(f"{plan.amount.steps} steps, {plan.amount.epochs} epochs, on "
+                    f"{describe_device(accelerator.device)}."))  # fmt: skip
+        path = _carry_out(plan, formats, accelerator, report, control)
+    report(Done(str(path), time.monotonic() - began))
+    return path
+
+
+@contextmanager
+def _held_name(settings: TrainSettings, accelerator: Accelerator) -> Iterator[str]:
+    """A free output name, held by the main process and known to all."""
+    with ExitStack() as held:
+        name = [""]
+        if accelerator.is_main_process:
+            name = [held.enter_context(output_name_held(settings))]
+        if accelerator.num_processes > 1:
+            broadcast_object_list(name)
+        yield name[0]
+
+
+def _carry_out(
+    plan: Plan, formats: Formats, accelerator: Accelerator, report: Report, control: Control
+) -> Path:
     try:
         run = prepare(plan, formats, accelerator, report, control)
         try:
-            path = run_loop(run)
+            return run_loop(run)
         finally:
             run.close()
     except Exception as error:
@@ -94,8 +119,6 @@ def train(
         raise SuiteError(_too_little_memory(accelerator.device)) from error
     finally:
         accelerator.end_training()
-    report(Done(str(path), time.monotonic() - began))
-    return path
 
 
 def _too_little_memory(device: torch.device) -> str:
@@ -110,11 +133,15 @@ def prepare(
     plan: Plan, formats: Formats, accelerator: Accelerator, report: Report, control: Control
 ) -> Run:
     """Load the models, encode what can be encoded ahead, and build network and optimiser."""
-    hashes = BaseHashes.begin(plan.base, plan.settings.vae)  # in a thread: gigabytes are read
     plan, latents, vae = _encode_pictures(plan, formats, accelerator, report, control)
     settings, base, device = plan.settings, plan.base, accelerator.device
-    position = read_position(settings.resume, plan) if settings.resume else Position()
+    position = Position()
+    if settings.resume:
+        position, notes = read_progress(settings.resume, plan)
+        for note in notes:
+            report(Note(note))
 
+    control.check()
     report(Stage("Loading the text encoder"))
     tokenizers = load_tokenizers(base)
     encoder = CaptionEncoder(
@@ -133,6 +160,7 @@ def prepare(
     _tell_of_cut_captions(plan, tokenizers[0], report)
     del encoder
 
+    control.check()
     report(Stage("Loading the U-Net"))
     unet = load_unet(base, formats.base, device)
     if formats.fp8_base:
@@ -148,6 +176,8 @@ def prepare(
     if prompts:
         previewer = _previewer(plan, formats, unet, vae, device, report, control)
         previews = PreviewWork(previewer, encode)
+    # In a thread. Not earlier: it would take processor and disk from the loading of the models.
+    hashes = BaseHashes.begin(plan.base, plan.settings.vae)
     run = Run(
         plan=plan,
         formats=formats,
@@ -238,15 +268,14 @@ def _previewer(
 def _tell_of_cut_captions(plan: Plan, tokenizer: ClipTokenizer, report: Report) -> None:
     """Name the captions that are longer than max_token_length: their end is not read."""
     most = plan.settings.max_token_length
-    lengths = {picture.path.name: len(tokenizer.ids(picture.caption))
+    lengths = {picture.path: len(tokenizer.ids(picture.caption))
                for picture in plan.dataset.pictures}  # fmt: skip
-    cut = [name for name, length in lengths.items() if length > most]
+    cut = [path.name for path, length in lengths.items() if length > most]
     if cut:
-        longest = max(lengths.values())
         advice = " Set it to 150 or 225." if most < 225 else ""
-        report(Note(f"{len(cut)} captions are longer than max_token_length, {most} tokens (the "
-                    f"longest has {longest}), such as that of {cut[0]}: their end is not "
-                    f"read.{advice}"))  # fmt: skip
+        report(Note(f"Captions longer than max_token_length, {most} tokens: {len(cut)}, such as "
+                    f"that of {cut[0]} (the longest has {max(lengths.values())}). Their end is "
+                    f"not read.{advice}"))  # fmt: skip
 
 
 def _captions_to_come(plan: Plan) -> set[str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -206,7 +207,7 @@ def test_all_missing_paths_are_named_at_once(run_training, tmp_path):
 def test_captions_that_are_too_long_are_named(run_training, pictures):
     (pictures / "2_cat" / "001.txt").write_text("cat " * 100)  # "cat" is one token
     notes = run_training(max_train_steps=1).notes()
-    assert "1 captions are longer than max_token_length, 75 tokens (the longest has 100)" in notes
+    assert "longer than max_token_length, 75 tokens: 1, such as" in notes and "has 100)" in notes
     assert "001.png" in notes
     assert "longer than" not in run_training(max_train_steps=1, max_token_length=150).notes()
 
@@ -224,3 +225,50 @@ def test_too_little_memory_is_one_sentence(run_training, monkeypatch, error):
     monkeypatch.setattr(loop, "denoising_loss", lambda *_a, **_k: run_out())
     with pytest.raises(SuiteError, match="ran out of memory"):
         run_training()
+
+
+def test_a_changed_rate_counts_when_resuming_and_is_said(run_training):
+    settings = {"lr_scheduler": "constant", "max_train_steps": 4, "optimizer_args": "betas=0.8,0.9"}
+    first = run_training(**settings, save_state=True, save_every_n_steps=2)
+    state = first.path.parent / "last-step00000002-state"
+    resumed = run_training(**settings, resume=state, output_name="again", learning_rate=5e-3)
+    assert "Going on from step 2 of 4." in resumed.notes()
+    assert "learning_rate from 0.01 to 0.005" in resumed.notes()
+    assert resumed.of("step")[-1].learning_rates["unet"] == 5e-3
+    unchanged = run_training(**settings, resume=state, output_name="same")
+    assert "Changed" not in unchanged.notes() and same(first.state(), unchanged.state())
+
+
+def test_a_full_disk_while_saving_the_state(run_training, monkeypatch, tmp_path):
+    from scripts.training import checkpoints
+
+    original = checkpoints.write_torch
+    monkeypatch.setattr(
+        checkpoints, "write_torch", lambda path, state: original(Path("/dev/full"), state)
+    )
+    with pytest.raises(SuiteError, match="disk is full"):
+        run_training(save_state=True)
+    assert names(tmp_path / "out") == ["last.safetensors"]
+
+
+def test_two_trainings_at_once_take_two_names(tmp_path):
+    from dataclasses import replace
+
+    import psutil
+
+    from scripts.settings.train import TrainSettings
+    from scripts.training.saving import free_output_name, output_name_held
+
+    settings = TrainSettings(output_dir=tmp_path, output_name="cat")
+    (tmp_path / ".cat.in-use").write_text(str(psutil.Process().parent().pid))  # still runs
+    assert free_output_name(settings) == "cat-2"
+    with output_name_held(settings) as name:
+        assert name == "cat-2" and (tmp_path / ".cat-2.in-use").exists()
+    assert names(tmp_path) == [".cat.in-use"]
+    (tmp_path / ".cat.in-use").write_text("999999999")  # of a training that crashed
+    with output_name_held(settings) as name:
+        assert name == "cat"
+    assert names(tmp_path) == []
+    (tmp_path / "CAT-000001.safetensors").write_text("an earlier save, as Windows sees it")
+    assert free_output_name(settings) == "cat-2"
+    assert free_output_name(replace(settings, resume=tmp_path)) == "cat"
