@@ -67,6 +67,25 @@ def test_a_window_gets_a_wrong_command_line_as_a_problem(words):
     assert words[0].strip("-") in " ".join(event["message"] for event in events)
 
 
+def test_the_plan_of_a_long_training_stays_small(plan):
+    code, content, _ = plan("--max_train_steps", 5_000_000, "--lr_scheduler", "linear")
+    assert code == 0 and content["steps"] == 5_000_000
+    rates, every = content["learning_rates"]["unet"], content["learning_rates_every"]
+    assert every == 2500 and len(rates) == 2000
+    assert rates[1000] == pytest.approx(1e-4 * (1 - 1000 * every / 5_000_000))
+    assert plan("--max_train_steps", 10)[1]["learning_rates_every"] == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--optimizer_args", "betas=0.9"], ["--optimizer_args", "weight_decay=abc"],
+     ["--optimizer_type", "LBFGS"]],
+)  # fmt: skip
+def test_the_plan_refuses_what_the_optimiser_would(plan, words):
+    code, _, err = plan("--optimizer_type", "AdamW", *words)
+    assert code == 1 and words[0].strip("-") in err
+
+
 def test_a_table_in_a_toml_config_reaches_the_pictures(plan, pictures, tmp_path):
     (pictures / "2_cat").rename(pictures / "4_zyx cat")
     config = tmp_path / "run.toml"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CreatedOptimizer", "create_optimizer", "create_scheduler", "current_learning_rates",
-    "evaluation_weights", "validate_optimizer",
+    "evaluation_weights", "try_out", "validate_optimizer",
 ]  # fmt: skip
 
 
@@ -66,19 +66,33 @@ def create_optimizer(
 
     Raises SettingError when the optimiser or an argument is unknown or cannot be used.
     """
-    choice = choose_optimizer(settings)
-    device = torch.device(device)
-    try:
-        _try_out(choice, settings, param_groups, device)
-    except SettingError as error:
-        if choice.entry.stand_in is None or error.setting != "optimizer_type":
-            raise
-        choice = choice.replaced(_reason(error.__cause__))
-        _try_out(choice, settings, param_groups, device)
+    convolutions = any(weight.dim() == 4 for group in param_groups for weight in group["params"])
+    choice = try_out(settings, device, convolutions)
     optimizer = _make(choice, settings, param_groups)
     if hasattr(optimizer, "train"):
         optimizer.train()
     return CreatedOptimizer(optimizer, _title(optimizer, choice), choice.notes)
+
+
+def try_out(
+    settings: TrainSettings, device: torch.device | str, convolutions: bool
+) -> OptimizerChoice:
+    """The optimiser that the settings ask for, or its stand-in, tried out on tiny weights.
+
+    `convolutions` tells whether there are weights of convolutions among those to be trained.
+    Raises SettingError as `create_optimizer`; called before pictures are encoded, it saves the
+    user from waiting for that.
+    """
+    choice = choose_optimizer(settings)
+    device = torch.device(device)
+    try:
+        _take_trial_steps(choice, settings, convolutions, device)
+    except SettingError as error:
+        if choice.entry.stand_in is None or error.setting != "optimizer_type":
+            raise
+        choice = choice.replaced(_reason(error.__cause__))
+        _take_trial_steps(choice, settings, convolutions, device)
+    return choice
 
 
 def _make(
@@ -95,11 +109,8 @@ def _base_rate(settings: TrainSettings) -> float:
     return settings.learning_rate or max(settings.unet_rate, settings.text_encoder_rate)
 
 
-def _try_out(
-    choice: OptimizerChoice,
-    settings: TrainSettings,
-    param_groups: Sequence[Mapping[str, Any]],
-    device: torch.device,
+def _take_trial_steps(
+    choice: OptimizerChoice, settings: TrainSettings, convolutions: bool, device: torch.device
 ) -> None:
     """Take a step or two on tiny weights. Leaves the random state as it was.
 
@@ -109,8 +120,10 @@ def _try_out(
     """
     name = choice.entry.name
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # 64 x 64, as bitsandbytes keeps smaller weights in 32 bits
+        shapes = [(64, 64), (2, 4, 3, 3)] if convolutions else [(64, 64)]
         weights = [torch.linspace(-0.5, 0.5, math.prod(shape), device=device).view(shape)
-                   .requires_grad_() for shape in _trial_shapes(param_groups)]  # fmt: skip
+                   .requires_grad_() for shape in shapes]  # fmt: skip
         groups = [{"params": weights, "lr": _base_rate(settings)}]
         try:
             optimizer = _make(choice, settings, groups)
@@ -133,12 +146,6 @@ def _try_out(
                 raise SettingError("lr_warmup_steps", f"The optimiser {name} cannot begin with a "
                                    "learning rate of 0, as a warm-up does. Set the warm-up to 0, "
                                    "or choose another optimiser.") from error  # fmt: skip
-
-
-def _trial_shapes(param_groups: Sequence[Mapping[str, Any]]) -> list[tuple[int, ...]]:
-    """64 x 64, as bitsandbytes keeps smaller weights in 32 bits, and a convolution if any is."""
-    convolution = any(weight.dim() == 4 for group in param_groups for weight in group["params"])
-    return [(64, 64), (2, 4, 3, 3)] if convolution else [(64, 64)]
 
 
 def _take_trial_step(optimizer: Optimizer, weights: Sequence[torch.Tensor]) -> None:

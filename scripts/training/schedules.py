@@ -229,7 +229,7 @@ def lr_multiplier(settings: TrainSettings, step: int, total_steps: int) -> float
 
 
 def learning_rates(
-    settings: TrainSettings, total_steps: int, groups: Mapping[str, float]
+    settings: TrainSettings, total_steps: int, groups: Mapping[str, float], every: int = 1
 ) -> dict[str, list[float]]:
     """The learning rate of each group at each step, for the plan.
 
@@ -237,9 +237,10 @@ def learning_rates(
         settings: the settings of the run.
         total_steps: the number of optimiser steps.
         groups: the base learning rate of each group, by the group's name.
+        every: give the rates of every so many steps alone, beginning with the first.
     """
     schedule, _ = read_schedule(settings, total_steps)
-    factors = [schedule.multiplier(step) for step in range(total_steps)]
+    factors = [schedule.multiplier(step) for step in range(0, total_steps, every)]
     return {name: [rate * factor for factor in factors] for name, rate in groups.items()}
 
 

@@ -109,6 +109,12 @@ def test_unreadable_step_rules_are_shown(rules):
     assert rules in str(caught.value) and "step_rules=1:100" in str(caught.value)
 
 
+def test_rates_of_every_so_many_steps():
+    settings = TrainSettings(lr_scheduler="linear")
+    rates = learning_rates(settings, 10, {"unet": 1e-3}, every=4)
+    assert rates["unet"] == pytest.approx([1e-3 * (1 - step / 10) for step in (0, 4, 8)])
+
+
 def test_an_unknown_argument_names_the_known_ones():
     settings = TrainSettings(lr_scheduler="polynomial", lr_scheduler_args={"powr": "2"})
     with pytest.raises(SettingError, match="no argument called powr"):
