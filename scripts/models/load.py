@@ -29,6 +29,7 @@ from scripts.core.errors import SuiteError
 from scripts.models.configs import text_config, unet_config, vae_config
 from scripts.models.families import SD1
 from scripts.models.filling import Device, Part, fill
+from scripts.models.lean_imports import unet_class, vae_class
 from scripts.models.original_layout import Source, text_sources, unet_sources, vae_sources
 from scripts.models.part_files import part_files
 from scripts.models.recognise import BaseModel
@@ -83,11 +84,9 @@ def load_unet(
     base: BaseModel, dtype: torch.dtype = torch.float32, device: Device = "cpu"
 ) -> UNet2DConditionModel:
     """The U-Net. Raises SuiteError when the file lacks some of it or holds something unknown."""
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-    config = unet_config(base.family, base.shape.unet)
+    config, kind = unet_config(base.family, base.shape.unet), unet_class()
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**config)
+        unet = kind(**config)
     if base.layout == "diffusers":
         weights = [open_weights(file) for file in part_files(base.path / "unet")]
         sources, prefix = _same_names(unet, weights), ""
@@ -109,12 +108,11 @@ def load_vae(
     The scale of the latents is the family's (`family.latent_scale`), not the VAE's. The VAE of
     SDXL must not run in fp16, where it gives NaN. Raises SuiteError as `load_unet`.
     """
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
     place = _own_vae(source) if isinstance(source, BaseModel) else recognise_vae(Path(source))
     family = source.family if isinstance(source, BaseModel) else SD1
+    kind = vae_class()
     with torch.device("meta"):
-        vae = AutoencoderKL(**vae_config(family, place.shape))
+        vae = kind(**vae_config(family, place.shape))
     weights = [open_weights(file) for file in place.files]
     if place.original:
         sources = vae_sources(vae.state_dict(), len(place.shape.channels), place.prefix)
