@@ -48,7 +48,7 @@ from scripts.training.device import (
 from scripts.training.freed_memory import keep_freed_memory
 from scripts.training.loop import run_loop
 from scripts.training.noise import NoiseSchedule
-from scripts.training.optimizers import create_optimizer, create_scheduler
+from scripts.training.optimizers import create_optimizer, create_scheduler, try_out
 from scripts.training.plan import Plan, make_plan
 from scripts.training.previews import (
     EncodedPrompt,
@@ -133,6 +133,8 @@ def prepare(
     plan: Plan, formats: Formats, accelerator: Accelerator, report: Report, control: Control
 ) -> Run:
     """Load the models, encode what can be encoded ahead, and build network and optimiser."""
+    convolutions = plan.settings.conv_dim is not None or plan.base.family.name == "sd1"
+    try_out(plan.settings, accelerator.device, convolutions)  # before anyone waits for pictures
     plan, latents, vae = _encode_pictures(plan, formats, accelerator, report, control)
     settings, base, device = plan.settings, plan.base, accelerator.device
     position = Position()
@@ -170,7 +172,8 @@ def prepare(
     _set_modes(unet, text_encoders, network, settings)
     made = create_optimizer(settings, network.param_groups(settings), device)
     for note in (*network.notes, *made.notes):
-        report(Note(note))
+        if note not in plan.notes:
+            report(Note(note))
     scheduler = create_scheduler(made.optimizer, settings, plan.amount.steps)
     previews = None
     if prompts:

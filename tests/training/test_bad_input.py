@@ -159,6 +159,18 @@ def test_a_full_disk_while_saving_keeps_what_was_saved(run, monkeypatch, tmp_pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["last-step00000001.safetensors"]
 
 
+@pytest.mark.parametrize("words", [{"optimizer_type": "SophiaH"}, {"optimizer_args": "betas=2,3"}])
+def test_what_an_optimiser_refuses_is_told_before_pictures_are_encoded(run, words):
+    result = run(**words)
+    assert next(iter(words)) in problem(result)
+    assert "VAE" not in result[1]
+
+
+def test_a_note_on_the_optimiser_is_given_once(run):
+    code, out, _ = run(optimizer_type="Prodigy", learning_rate=0.01)
+    assert code == 0 and out.count("Prodigy finds the learning rate itself") == 1
+
+
 def test_a_full_disk_while_caching(run, monkeypatch, tmp_path):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
