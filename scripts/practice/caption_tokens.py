@@ -9,7 +9,7 @@ from scripts.models.tokenizer import ClipTokenizer
 from scripts.practice.draw import Scene, all_scenes
 
 CONTEXT = 77  # tokens, begin and end included
-SHORT_CONTEXT = 24  # room for every caption here with its added words; trains faster
+SHORT_CONTEXT = 18  # room for every caption here with its added words; trains faster
 BEGIN, END = 49406, 49407
 
 EMPTY_SHARE = 0.12  # captions replaced by nothing: guidance needs an unconditional answer

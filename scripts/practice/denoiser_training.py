@@ -16,10 +16,10 @@ from scripts.practice.caption_tokens import CONTEXT, SHORT_CONTEXT, CaptionToken
 from scripts.practice.draw import Scene
 from scripts.practice.sampling import signal_and_noise
 from scripts.practice.schooling import (
-    cosine_rate,
     drawn_pictures,
     generator_for,
     load_state,
+    plateau_rate,
     save_state,
 )
 from scripts.practice.tiny_models import LATENT_SCALE, new_text_encoder, new_unet
@@ -28,17 +28,20 @@ from scripts.practice.vae_training import encode_pictures
 
 @dataclass(frozen=True)
 class DenoiserPlan:
-    """How U-Net and text encoder are trained; the first ``short_share`` with short captions."""
+    """How U-Net and text encoder are trained.
 
-    steps: int = 8000
-    short_share: float = 0.65
+    In the last ``falling_steps`` the learning rate falls and captions have their full length.
+    """
+
+    steps: int = 6500
+    falling_steps: int = 1700
     batch: int = 32
-    peak_rate: float = 1.2e-3
+    peak_rate: float = 1.0e-3
     ema_decay: float = 0.998
     min_snr_gamma: float = 5.0
     pictures: int = 16000
     seed: int = 23
-    save_every: int = 500
+    save_every: int = 250
 
 
 def denoising_loss(
@@ -128,14 +131,14 @@ def _one_step(
     generator = generator_for(plan.seed, step)
     rng = np.random.default_rng((plan.seed, step))
     chosen = rng.integers(len(scenes), size=plan.batch)
-    context = SHORT_CONTEXT if step < plan.short_share * plan.steps else CONTEXT
+    context = SHORT_CONTEXT if step < plan.steps - plan.falling_steps else CONTEXT
     ids = tokens.padded([tokens.disturbed(scenes[i], rng) for i in chosen], context)
     loss = denoising_loss(lesson.models, latents[chosen], ids, generator, plan.min_snr_gamma)
     lesson.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(lesson.models.parameters(), 1.0)
     for group in lesson.optimiser.param_groups:
-        group["lr"] = cosine_rate(step, plan.steps, plan.peak_rate)
+        group["lr"] = plateau_rate(step, plan.steps, plan.falling_steps, plan.peak_rate)
     lesson.optimiser.step()
     decay = min(plan.ema_decay, (step + 1) / (step + 10))
     weights, averages = list(lesson.models.parameters()), list(lesson.average.parameters())

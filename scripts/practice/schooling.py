@@ -44,6 +44,16 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+def plateau_rate(step: int, steps: int, falling: int, peak: float, warmup: int = 100) -> float:
+    """Learning rate: a linear warm-up to ``peak``, which holds until the last ``falling`` steps.
+
+    There it falls linearly to a hundredth. How long to train can so be decided late.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * min(1.0, max(0.01, (steps - step) / falling))
+
+
 def generator_for(seed: int, step: int) -> torch.Generator:
     """The randomness of one step, the same whether or not the run was interrupted before it."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)

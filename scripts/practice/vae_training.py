@@ -24,10 +24,15 @@ from scripts.practice.tiny_models import LATENT_SCALE, new_vae
 
 @dataclass(frozen=True)
 class VaePlan:
-    """How the VAE is trained. The first ``small_share`` of the steps uses pictures of half size."""
+    """How the VAE is trained. The first ``small_steps`` steps use pictures of half size.
 
-    steps: int = 4600
-    small_share: float = 0.5
+    The learning rate falls along a cosine of ``rate_steps`` steps; training ends a little before,
+    since by then nothing is lost but time.
+    """
+
+    steps: int = 3680
+    rate_steps: int = 4600
+    small_steps: int = 2300
     small_batch: int = 32
     batch: int = 16
     peak_rate: float = 1.5e-3
@@ -74,7 +79,7 @@ def train_vae(folder: Path, plan: VaePlan, say: Callable[[str], None] = print) -
     begun, recent = time.monotonic(), 0.0
     for step in range(first, plan.steps):
         generator = generator_for(plan.seed, step)
-        at_half = step < plan.small_share * plan.steps
+        at_half = step < plan.small_steps
         size = plan.small_batch if at_half else plan.batch
         chosen = torch.randint(len(pictures), (size,), generator=generator)
         batch = small[chosen].float() if at_half else to_signed(pictures[chosen])
@@ -83,7 +88,7 @@ def train_vae(folder: Path, plan: VaePlan, say: Callable[[str], None] = print) -
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(step, plan.steps, plan.peak_rate)
+            group["lr"] = cosine_rate(step, plan.rate_steps, plan.peak_rate)
         optimiser.step()
         recent += loss.item()
         if (step + 1) % plan.save_every == 0 or step + 1 == plan.steps:
