@@ -79,13 +79,16 @@ def read_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[st
     Raises SuiteError when a flag lacks its value or a word belongs to no flag.
     """
     known, rest = parser.parse_known_args(words)
-    given = vars(known)
-    name = ""
+    strangers: dict[str, list[str]] = {}
     for word in rest:
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
-            given[name] = value or True
-        elif not name:
+            strangers[name] = [value] if value else []
+        elif not strangers:
             raise SuiteError(f'"{word}" belongs to no flag. Put quotes around a path with spaces, '
                              "and -- in front of the name of a flag.")  # fmt: skip
-    return given
+        else:
+            strangers[name].append(word)
+    plain = {name: words[0] if len(words) == 1 else words or True
+             for name, words in strangers.items()}  # fmt: skip
+    return {**vars(known), **plain}

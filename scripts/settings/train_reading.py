@@ -74,8 +74,9 @@ def read_foreign(key: str, raw: Any) -> str | None:
     or that is not made here.
     """
     if key == "lr_warmup":
-        raise SettingError(key, f"lr_warmup is a percentage of all steps: for {raw} % write "
-                           f"lr_warmup_steps = {_percent(raw)} in its place.")  # fmt: skip
+        percent = _number_or(10, raw)
+        raise SettingError(key, f"lr_warmup is a percentage of all steps: for {percent:g} % write "
+                           f"lr_warmup_steps = {percent / 100:g} in its place.")  # fmt: skip
     kinds = KINDS_OF_NETWORK.get(key)
     raw = raw[0] if isinstance(raw, list) and len(raw) == 1 else raw  # a flag with one word
     if kinds and str(raw).strip().lower() not in [kind.lower() for kind in kinds]:
@@ -84,11 +85,11 @@ def read_foreign(key: str, raw: Any) -> str | None:
     return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
 
 
-def _percent(raw: Any) -> str:
+def _number_or(stand_in: float, raw: Any) -> float:
     try:
-        return show_value(read_float(raw) / 100)
+        return read_float(raw)
     except ValueError:
-        return "0.1"
+        return stand_in
 
 
 def read_resolution(raw: Any) -> tuple[int, int]:

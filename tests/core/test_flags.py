@@ -41,6 +41,7 @@ def read():
         ),
         (["--module", "--size", "4"], {"module": [], "size": "4"}),
         (["--nonsense", "--siz=4"], {"nonsense": True, "siz": "4"}),
+        (["--siz", "4", "--fst", "1", "2"], {"siz": "4", "fst": ["1", "2"]}),
     ],
 )
 def test_flags_by_name(read, words, given):
