@@ -130,7 +130,9 @@ def test_fp8_on_a_cpu_is_off_and_said(watch):
 def test_a_base_in_fp8_trains_nearly_the_same_lora(folder, watch, monkeypatch):
     """As on a graphics card: only the choice of formats is put in its place."""
     monkeypatch.setattr(
-        start, "choose_formats", lambda settings: Formats("no", torch.float32, True, ())
+        start,
+        "choose_formats",
+        lambda settings: Formats("no", torch.float32, settings.fp8_base, ()),
     )
     trained = watch_training(folder, fp8_base=True, gradient_checkpointing=True, **UNET_ONLY)
     attention = trained.run.unet.mid_block.attentions[0]

@@ -47,7 +47,7 @@ def test_alpha_is_half_of_dim_when_not_set(watch):
 
 
 def test_conv_dim_adds_the_wide_convolutions_with_sizes_of_their_own(watch):
-    trained = watch(conv_dim=3, conv_alpha=1.5)
+    trained = watch(conv_dim=3, conv_alpha=1.25)
     state = trained.state()
     # 350 in SD1.5, whose two deepest levels are equally wide; here they meet in one more 1x1.
     assert len(trained.modules()) == 351
@@ -56,7 +56,7 @@ def test_conv_dim_adds_the_wide_convolutions_with_sizes_of_their_own(watch):
     assert len(wide) == 50 and "lora_unet_down_blocks_0_resnets_0_conv1" in wide
     for name in trained.modules():
         dim, alpha = state[f"{name}.lora_down.weight"].shape[0], state[f"{name}.alpha"].item()
-        assert (dim, alpha) == ((3, 1.5) if name in wide else (2, 1.0)), name
+        assert (dim, alpha) == ((3, 1.25) if name in wide else (2, 1.0)), name
     assert any(change(state, name).abs().max() > 0 for name in wide)
 
 

@@ -26,7 +26,7 @@ TINY_SDXL = TINY_SD15.with_name("tiny_sdxl.safetensors")
 CAPTIONS = [f"a cat, tag {number}, sitting" for number in range(4)]
 
 
-@dataclass
+@dataclass(repr=False)
 class Step:
     """One batch on its way through the U-Net. All tensors are copies."""
 
@@ -51,7 +51,7 @@ class Step:
             return torch.randn_like(self.latents)
 
 
-@dataclass
+@dataclass(repr=False)
 class Watched:
     """What a training did and left behind."""
 
