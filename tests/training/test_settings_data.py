@@ -13,7 +13,8 @@ from scripts.dataset import cached_latents, encoding, fresh_latents
 from scripts.models.load import load_vae
 from scripts.models.recognise import recognise
 
-ONE_EPOCH = {"max_train_epochs": 1}
+TEXT_ONLY = {"network_train_text_encoder_only": True}  # half the LoRA is enough here
+ONE_EPOCH = {"max_train_epochs": 1, **TEXT_ONLY}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_small_pictures_keep_their_size_when_asked_to(shapes_folder):
 @pytest.mark.parametrize("cache", [True, False])
 def test_mirrored_pictures_are_encoded_as_such(watch, encoded, cache):
     trained = watch(flip_aug=True, cache_latents=cache, max_train_epochs=3, train_batch_size=4,
-                    network_train_unet_only=True)  # fmt: skip
+                    **TEXT_ONLY)  # fmt: skip
     flips = [example.flip for example, _, _ in uses(trained)]
     assert {True, False} == set(flips) and len(flips) == 12
     for example, mean, _ in uses(trained):
@@ -160,7 +161,7 @@ def test_mirrored_pictures_are_encoded_as_such(watch, encoded, cache):
 
 def test_random_crops_are_cut_from_different_places(tmp_path, encoded):
     pictures = draw_pictures(tmp_path / "pictures" / "8_wide", count=1, size=(128, 64))
-    sized = {"enable_bucket": False, "train_batch_size": 8, "network_train_unet_only": True}
+    sized = {"enable_bucket": False, "train_batch_size": 8, **TEXT_ONLY}
     with Image.open(next(pictures.glob("*.png"))) as picture:
         places = [encoded(picture.crop((left, 0, left + 64, 64))) for left in range(65)]
 
@@ -177,7 +178,7 @@ def test_random_crops_are_cut_from_different_places(tmp_path, encoded):
 
 def test_colours_vary_and_turn_the_cache_off(watch):
     trained = watch(color_aug=True, max_train_epochs=6, train_batch_size=4,
-                    network_train_unet_only=True)  # fmt: skip
+                    **TEXT_ONLY)  # fmt: skip
     assert trained.run.latents.needs_vae
     assert "Varying colours turns the latent cache off" in trained.notes()
     means: dict = {}
@@ -201,7 +202,7 @@ def test_transparency_is_the_mask_of_the_loss(tmp_path):
     with Image.open(pictures / "000.png") as picture:
         picture.putalpha(left)
         picture.save(pictures / "000.png")
-    trained = watch_training(tmp_path, masked_loss=True)
+    trained = watch_training(tmp_path, masked_loss=True, **TEXT_ONLY)
     (step,) = trained.steps
     sums = {example.picture.path.name: mask.sum().item() for example, _, mask in uses(trained)}
     assert sums == {"000.png": 3 * 8, "001.png": 64}  # of 8 x 8 latents; no alpha: all of it
@@ -209,7 +210,7 @@ def test_transparency_is_the_mask_of_the_loss(tmp_path):
     assert step.masks[masked, 0, :, :3].min() == 1 and step.masks[masked, 0, :, 3:].max() == 0
     torch.testing.assert_close(step.per_sample, masked_error(step))
     assert "Without a mask, and so trained whole: 001.png" in trained.notes()
-    whole = watch_training(tmp_path)
+    whole = watch_training(tmp_path, **TEXT_ONLY)
     assert whole.steps[0].masks is None
 
 
@@ -247,7 +248,7 @@ def test_a_cache_that_is_kept_spares_the_next_training_the_encoding(tmp_path, mo
 
     monkeypatch.setattr(cached_latents, "encode", counting)
     pictures = draw_pictures(tmp_path / "pictures" / "1_cat")
-    sized = {"cache_latents_to_disk": True, "network_train_unet_only": True}
+    sized = {"cache_latents_to_disk": True, **TEXT_ONLY}
     first = watch_training(tmp_path, **sized)
     assert sum(counts) == 4 and any((tmp_path / "cache" / "latents").iterdir())
     second = watch_training(tmp_path, **sized)
@@ -257,7 +258,7 @@ def test_a_cache_that_is_kept_spares_the_next_training_the_encoding(tmp_path, mo
         ImageOps.invert(picture).save(pictures / "000.png")
     watch_training(tmp_path, **sized)
     assert sum(counts) == 5  # the changed picture alone
-    watch_training(tmp_path, network_train_unet_only=True)
+    watch_training(tmp_path, **TEXT_ONLY)
     assert sum(counts) == 9  # without the setting everything is encoded, and nothing kept
     assert not list((tmp_path / "cache").glob("run_*"))
 
@@ -275,9 +276,9 @@ def test_lowram_reads_one_picture_at_a_time(watch, monkeypatch):
         monkeypatch.setattr(module, "readers", encoding.readers)
     monkeypatch.setattr(encoding, "READERS", 4)
     for cache in (True, False):
-        watch(lowram=True, cache_latents=cache, seed=5, network_train_unet_only=True)
+        watch(lowram=True, cache_latents=cache, seed=5, **TEXT_ONLY)
         assert set(threads) == {1}
         threads.clear()
-        watch(lowram=False, cache_latents=cache, seed=5, network_train_unet_only=True)
+        watch(lowram=False, cache_latents=cache, seed=5, **TEXT_ONLY)
         assert 4 in threads
         threads.clear()
