@@ -37,7 +37,7 @@ DEFAULT_FOLDER = PROJECT_FOLDER / "output" / "practice"
 SHEET_NAME = "contact_sheet.png"
 PICTURES = 60  # drawn for each of the three shares
 AT_ONCE = 30
-STEPS, GUIDANCE = 20, 3.0
+STEPS, GUIDANCE = 20, 1.5
 FIRST_SEED = 1000
 MOST_BEFORE, LEAST_AFTER, LEAST_KEPT = 0.10, 0.75, 0.85
 SHEET_COLUMNS = 4  # pictures of each prompt on the sheet
@@ -47,11 +47,11 @@ SETTINGS: dict[str, Any] = {
     "max_bucket_reso": 64,
     "network_dim": 8,
     "network_alpha": 4,
-    "learning_rate": 1.5e-3,
+    "learning_rate": 2e-3,
     "optimizer_type": "AdamW",
     "lr_scheduler": "cosine",
     "train_batch_size": 8,
-    "max_train_steps": 120,
+    "max_train_steps": 300,
     "output_name": TRIGGER,
     "training_comment": "practice bake of Easy LoRA",
 }
