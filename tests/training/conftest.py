@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from watched_training import Watched, draw_pictures, plan_for, watch_training
 
+REMEMBERED = 16  # trainings, of some 10 MB each
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
@@ -18,14 +20,16 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def watch(folder):
-    """A function: train with the given settings. The same settings are trained only once."""
+    """A function: train with the given settings. What was trained lately is not trained again."""
     done: dict[str, Watched] = {}
 
     def run(**values) -> Watched:
         key = repr(sorted(values.items()))
-        if key not in done:
-            done[key] = watch_training(folder, **values)
-        return done[key]
+        trained = done.pop(key, None) or watch_training(folder, **values)
+        done[key] = trained  # the last of them again
+        if len(done) > REMEMBERED:
+            del done[next(iter(done))]
+        return trained
 
     return run
 
