@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
     "optimizer_type": "AdamW",
     "lr_scheduler": "cosine",
     "train_batch_size": 8,
-    "max_train_steps": 300,
+    "max_train_steps": 400,
     "output_name": TRIGGER,
     "training_comment": "practice bake of Easy LoRA",
 }
@@ -131,8 +131,11 @@ def ordinary_scenes(count: int) -> list[Scene]:
 
 def _train(folder: Path, report: Report, control: Control) -> Path:
     """Train with the ordinary engine and the ordinary settings; the LoRA file."""
+    import torch
+
     from scripts.training.start import train
 
+    torch.set_num_threads(1)  # so small a model gains nothing from more, and a busy PC loses much
     settings, _ = read_train_settings(
         {
             **SETTINGS,
