@@ -3,7 +3,7 @@
     python -m scripts.practice.make_base --output base.safetensors --work folder
 
 Seeded: the same seeds and number of threads give the same model on the same machine. An
-interrupted run goes on from the checkpoints in the work folder. About 75 minutes on one core.
+interrupted run goes on from the checkpoints in the work folder. About 45 minutes on one free core.
 """
 
 from __future__ import annotations
