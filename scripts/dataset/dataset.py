@@ -26,7 +26,7 @@ from scripts.dataset.buckets import Size
 from scripts.dataset.captions import process_caption, without_chance
 from scripts.dataset.dataset_toml import parts_from_toml
 from scripts.dataset.reading import ReadLayout, ReadPicture, read_layout
-from scripts.dataset.subsets import Layout, Part, Subset, parts_from_settings
+from scripts.dataset.subsets import Layout, Part, parts_from_settings
 from scripts.dataset.summary import metadata, plan, tag_occurrence
 from scripts.settings.train import TrainSettings
 
@@ -36,7 +36,7 @@ FRESH_CROPS = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(ReadPicture):
     """One picture of the data set.
 
     `size` is (width, height) as seen, `resized` the size before cropping to `bucket`; `caption`
@@ -47,17 +47,6 @@ class Picture:
     """
 
     index: int
-    path: Path
-    size: Size
-    subset: Subset
-    part: int
-    caption: str
-    caption_state: str
-    mask: Path | None
-    mask_from_alpha: bool
-    bucket: Size
-    resized: Size
-    ratio_error: float
     repeats: int
     loss_weight: float
 

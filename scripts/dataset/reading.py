@@ -24,9 +24,9 @@ from scripts.dataset.subsets import Layout, Part, Subset
 MOST_NAMED = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReadPicture:
-    """A picture whose header and caption were read; the fields are those of `dataset.Picture`."""
+    """A picture whose header and caption were read; `dataset.Picture` tells the fields."""
 
     path: Path
     size: Size
