@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scripts.models.frozen_convolution import FrozenConv2d
+
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
 LEFT_WHOLE = ("conv_in", "conv_out", "time_embedding", "add_embedding")  # small, and delicate
@@ -66,27 +68,6 @@ class _LinearFunction(torch.autograd.Function):
         return gradient.to(weight.dtype) @ weight, None
 
 
-class _ConvolutionFunction(torch.autograd.Function):
-    """A convolution whose backward pass makes the weight anew."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Fp8Conv2d) -> Tensor:
-        ctx.layer, ctx.shape = layer, x.shape
-        return functional.conv2d(
-            x.to(layer.compute), layer.whole_weight(), layer.bias, layer.stride, layer.padding,
-            layer.dilation, layer.groups,
-        )  # fmt: skip
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        layer = ctx.layer
-        weight = layer.whole_weight()
-        return torch.nn.grad.conv2d_input(
-            ctx.shape, weight, gradient.to(weight.dtype), layer.stride, layer.padding,
-            layer.dilation, layer.groups,
-        ), None  # fmt: skip
-
-
 class _InFp8:
     """What both kinds of layer share."""
 
@@ -121,7 +102,7 @@ class Fp8Linear(_InFp8, nn.Linear):
         return _LinearFunction.apply(x, self)
 
 
-class Fp8Conv2d(_InFp8, nn.Conv2d):
+class Fp8Conv2d(_InFp8, FrozenConv2d):
     """A frozen Conv2d with its weight in fp8."""
 
     @classmethod
@@ -133,10 +114,6 @@ class Fp8Conv2d(_InFp8, nn.Conv2d):
         )  # fmt: skip
         made._take(layer, compute)
         return made
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (batch, in, height, width)"""
-        return _ConvolutionFunction.apply(x, self)
 
 
 _KINDS: dict[type, Any] = {nn.Linear: Fp8Linear, nn.Conv2d: Fp8Conv2d}
