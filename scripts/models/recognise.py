@@ -104,7 +104,24 @@ def recognise(path: Path | str, vae: Path | None = None) -> BaseModel:
     if path.is_dir():
         return _folder(path, vae)
     head = read_head(path)
+    family, shape = family_and_shape(path, head)
+    _check_parts(path, family, shape, vae)
+    prediction = _prediction(path, family, head)
+    return _model(path, family, head.layout, prediction, shape, path.stat().st_size)
+
+
+def family_and_shape(
+    path: Path, head: FileHead, any_input: bool = False
+) -> tuple[Family, ModelShape]:
+    """The family and sizes of the model in one file; its VAE or a text encoder may be missing.
+
+    `any_input` lets models pass that take more than the latent picture (inpainting and the like).
+
+    Raises SuiteError when it is something else than Stable Diffusion 1.x, 2.x or XL.
+    """
     _refuse_others(path, head)
+    if not any_input:
+        _refuse_more_input(path, head.shapes)
     family = _family(path, head.shapes)
     try:
         notes = read_notes(head.metadata)
@@ -115,9 +132,7 @@ def recognise(path: Path | str, vae: Path | None = None) -> BaseModel:
         )
     except OddShapes as error:
         raise SuiteError(_odd(path, family, error)) from error
-    _check_parts(path, family, shape, vae)
-    prediction = _prediction(path, family, head)
-    return _model(path, family, head.layout, prediction, shape, path.stat().st_size)
+    return family, shape
 
 
 def _model(
@@ -176,14 +191,17 @@ def _refuse_others(path: Path, head: FileHead) -> None:
     raise SuiteError(f"{path.name} is no Stable Diffusion model that is known here. {FULL_MODEL}")
 
 
-def _family(path: Path, shapes: Shapes) -> Family:
-    """The family by its marks: SDXL adds sizes to the time embedding, SD2 has linear projections
-    around its attention. Raises SuiteError for their kin that cannot be trained."""
+def _refuse_more_input(path: Path, shapes: Shapes) -> None:
     channels = shapes[UNET_PREFIX + FIRST_CONV]
     if len(channels) == 4 and channels[1] != 4:
         what = INPUT_KINDS.get(channels[1], f"a model with {channels[1]} input channels")
         raise SuiteError(f"{path.name} seems to be {what}, which cannot be trained here. "
                          "Choose the base model that it was made from.")  # fmt: skip
+
+
+def _family(path: Path, shapes: Shapes) -> Family:
+    """The family by its marks: SDXL adds sizes to the time embedding, SD2 has linear projections
+    around its attention. Raises SuiteError for their kin that cannot be trained."""
     if any(name.startswith(f"{UNET_PREFIX}label_emb.") for name in shapes):
         if any(name.startswith("conditioner.embedders.0.model.") for name in shapes):
             raise SuiteError(f"{path.name} is the refiner of Stable Diffusion XL. "
