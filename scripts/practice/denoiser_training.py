@@ -14,7 +14,6 @@ from torch import nn
 
 from scripts.practice.caption_tokens import CONTEXT, SHORT_CONTEXT, CaptionTokens
 from scripts.practice.draw import Scene
-from scripts.practice.sampling import signal_and_noise
 from scripts.practice.schooling import (
     drawn_pictures,
     generator_for,
@@ -24,6 +23,7 @@ from scripts.practice.schooling import (
 )
 from scripts.practice.tiny_models import LATENT_SCALE, new_text_encoder, new_unet
 from scripts.practice.vae_training import encode_pictures
+from scripts.training.noise import NoiseSchedule
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def denoising_loss(
         latents: (batch, 4, 8, 8), scaled.
         ids: (batch, context) token ids.
     """
-    signal, noise_level = signal_and_noise()  # (1000,) each
+    schedule = NoiseSchedule()
     times = torch.randint(1000, (len(latents),), generator=generator)
     noise = torch.randn(latents.shape, generator=generator)
-    s, n = signal[times].view(-1, 1, 1, 1), noise_level[times].view(-1, 1, 1, 1)
+    noisy = schedule.add_noise(latents, noise, times)
     words = models["text_encoder"](ids).last_hidden_state  # (batch, context, 48)
-    predicted = models["unet"](s * latents + n * noise, times, words, return_dict=False)[0]
-    snr = (signal[times] / noise_level[times]).square()
+    predicted = models["unet"](noisy, times, words, return_dict=False)[0]
+    snr = schedule.snr[times]
     weight = snr.clamp(max=gamma) / snr
     return ((predicted - noise).square().mean(dim=(1, 2, 3)) * weight).mean()
 

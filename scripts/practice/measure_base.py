@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from scripts.practice.caption_tokens import CaptionTokens
-from scripts.practice.draw import Scene, held_out_scenes, kind_of, sample_scenes
+from scripts.practice.draw import SIZE, Scene, held_out_scenes, kind_of, sample_scenes
 from scripts.practice.judge import shows_scene
 from scripts.practice.original_layout import read_single_file
-from scripts.practice.sampling import decode_latents, sample_latents
+from scripts.practice.tiny_models import LATENT_SCALE
+from scripts.training.samplers import create_scheduler, sampler_named
+from scripts.training.sampling import decode, draw_start_noise, sample_latents
 
 BASE_FILE = Path(__file__).parent / "base.safetensors"
 BATCH = 25
@@ -53,18 +55,21 @@ def render(
     tokens = CaptionTokens()
     encode = models["text_encoder"]
     no_words = encode(tokens.encode([""])).last_hidden_state
-    noise = torch.stack(
-        [
-            torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(seed + number))
-            for number in range(len(prompts))
-        ]
-    )
+    noise, _ = draw_start_noise(range(seed, seed + len(prompts)), SIZE, SIZE)
     pictures = []
     for start in range(0, len(prompts), BATCH):
         some = slice(start, start + BATCH)
         words = encode(tokens.encode(prompts[some])).last_hidden_state
-        latents = sample_latents(models["unet"], words, no_words, noise[some], steps, guidance)
-        pictures.append(decode_latents(models["vae"], latents).numpy())
+        latents = sample_latents(
+            models["unet"],
+            create_scheduler(sampler_named("ddim")),
+            {"encoder_hidden_states": words},
+            {"encoder_hidden_states": no_words.expand_as(words)},
+            noise[some],
+            steps,
+            guidance,
+        )
+        pictures.append(decode(models["vae"], latents, LATENT_SCALE))
     return np.concatenate(pictures)
 
 

@@ -13,11 +13,10 @@ from scripts.models.conditioning import unet_conditioning
 from scripts.models.load import load_text_encoders, load_tokenizers, load_unet, load_vae
 from scripts.models.recognise import recognise
 from scripts.models.text import CaptionEncoder
+from scripts.practice.draw import SIZE
 from scripts.settings.train import TrainSettings
 from scripts.training.samplers import create_scheduler, sampler_named
 from scripts.training.sampling import decode, draw_start_noise, sample_latents
-
-SIDE = 64  # pixels
 
 
 class Renderer:
@@ -47,7 +46,7 @@ class Renderer:
     ) -> np.ndarray:
         """One picture for each prompt and seed: (len(prompts), 64, 64, 3) uint8."""
         self._network.set_multiplier(strength)
-        noise, _ = draw_start_noise(seeds, SIDE, SIDE)
+        noise, _ = draw_start_noise(seeds, SIZE, SIZE)
         latents = sample_latents(
             self._unet,
             create_scheduler(sampler_named("ddim")),

@@ -1,4 +1,4 @@
-"""How the base is trained: tokens, schedule, whitening, sampling, and going on after a stop."""
+"""How the base is trained: tokens, whitening, and going on after a stop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from scripts.practice.caption_tokens import BEGIN, END, CaptionTokens
 from scripts.practice.denoiser_training import DenoiserPlan, train_denoiser
 from scripts.practice.draw import base_scenes
-from scripts.practice.sampling import sample_latents, signal_and_noise
 from scripts.practice.schooling import cosine_rate, drawn_pictures, load_state, save_state
 from scripts.practice.tiny_models import LATENT_SCALE, new_vae
 from scripts.practice.vae_training import encode_pictures, whiten
@@ -40,29 +39,6 @@ def test_some_captions_are_emptied_and_some_get_unknown_words(tokens):
     assert empty == pytest.approx(0.12, abs=0.02)
     assert longer == pytest.approx(0.14, abs=0.02)
     assert as_it_is == pytest.approx(1 - 0.12 - 0.22, abs=0.03)
-
-
-def test_the_schedule_is_that_of_stable_diffusion():
-    signal, noise = signal_and_noise()
-    # alphas_cumprod of SD1: 0.99915 at the first step, 0.0047 at the last
-    assert float(signal[0] ** 2) == pytest.approx(0.99915, abs=1e-6)
-    assert float(signal[999] ** 2) == pytest.approx(0.004660, abs=1e-5)
-    torch.testing.assert_close(signal**2 + noise**2, torch.ones(1000))
-
-
-def test_sampling_with_the_true_noise_gives_the_picture_back():
-    """A denoiser that knows the picture: every DDIM path ends exactly there."""
-    signal, noise_level = signal_and_noise()
-    picture = torch.randn(1, 4, 8, 8)
-
-    class Knowing:
-        def __call__(self, latents, now, words):
-            noise = (latents - signal[now] * picture) / noise_level[now]
-            return type("Answer", (), {"sample": noise})
-
-    words = torch.zeros(1, 77, 48)
-    latents = sample_latents(Knowing(), words, words, torch.randn(1, 4, 8, 8), steps=7)
-    torch.testing.assert_close(latents, picture, atol=1e-4, rtol=1e-4)
 
 
 def test_whitened_latents_have_unit_deviation_and_decode_as_before():
