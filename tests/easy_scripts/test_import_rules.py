@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "bitsandbytes"}
 FALLBACKS = {"tomllib", "tomli"}  # Python 3.10 has no tomllib of its own
-GUI_PACKAGES = {"sv_ttk", "tktooltip"}
+GUI_PACKAGES = {"sv_ttk", "tktooltip", "tkinterdnd2", "PIL"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
