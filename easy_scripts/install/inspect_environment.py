@@ -6,7 +6,7 @@ Writes one JSON object to RESULT_FILE (what libraries print cannot disturb it th
     packages: {name: version}
     damaged: {name: what is wrong with its files}
     imports: {module: error}, of the modules asked for
-    torch: {version, cuda}, when torch was asked for
+    torch: {version, cuda, xpu}, when torch was asked for
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def main(result_file: str, modules: list[str]) -> None:
         result["torch"] = {
             "version": str(torch.__version__),
             "cuda": getattr(version, "cuda", None),
+            "xpu": getattr(version, "xpu", None),
         }
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
 

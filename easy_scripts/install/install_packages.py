@@ -134,13 +134,13 @@ class PackageInstaller:
 
     def _mend_build(self, findings: Findings, imports: Sequence[str]) -> Findings:
         """See that the build of torch that arrived is the one that was chosen."""
-        if not findings.torch or findings.torch["cuda"] == self.kind.cuda:
+        if not findings.torch or self.kind.is_build(findings.torch):
             return findings
         if self._own_index_answers():
             self._install_torch(["--force-reinstall", "--no-deps"])
             self._install_the_rest()
             findings = self._check(imports)
-            if findings.torch["cuda"] != self.kind.cuda:
+            if not self.kind.is_build(findings.torch):
                 raise SuiteError(f"{self._wrong_build(findings)} Log: {self.workshop.log_path}")
             return findings
         self.report(Note(self._wrong_build(findings)))
@@ -148,7 +148,8 @@ class PackageInstaller:
 
     def _wrong_build(self, findings: Findings) -> str:
         cuda = findings.torch["cuda"]
-        arrived = f"CUDA {cuda}" if cuda else "the processor only"
+        other = "Intel graphics" if findings.torch.get("xpu") else "the processor only"
+        arrived = f"CUDA {cuda}" if cuda else other
         return (
             f"PyTorch arrived in its build for {arrived}; the one for {self.kind.title} was "
             "wanted. Run set-up again when PyTorch's own package index can be reached."

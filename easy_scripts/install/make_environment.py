@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from easy_scripts.install import nvidia
+from easy_scripts.install import graphics
 from easy_scripts.install.install_packages import PackageInstaller
-from easy_scripts.install.kinds import KINDS, Choice, Kind, choose_kind
+from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
 from easy_scripts.install.package_source import index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
@@ -57,7 +57,7 @@ class Wishes:
     extra: str | None = None
     imports: Sequence[str] = IMPORTS
     reachable: Callable[[str], bool] = index_reachable
-    detect: Callable[[], nvidia.Nvidia] = nvidia.detect
+    detect: Callable[[], Graphics] = graphics.detect
 
 
 def make_environment(project: Project, wishes: Wishes, report: Report) -> None:
@@ -127,13 +127,19 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
 
 
 def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
-    """What was asked for ("auto" or a kind) and the kind that follows, with its reason."""
+    """What was asked for ("auto" or a kind) and the kind that follows, with its reason.
+
+    Raises SuiteError when nothing fits the machine as it is.
+    """
     asked = wishes.kind or read_json(project.plan).get("asked", AUTO)
     if asked in KINDS:
         return asked, Choice(asked, f'The kind "{asked}" was asked for.')
     found = wishes.detect()
     python = (sys.version_info[0], sys.version_info[1])
-    return AUTO, choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
+    choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
+    if choice.kind is None:
+        raise SuiteError(choice.reason)
+    return AUTO, choice
 
 
 def _extras(project: Project, wishes: Wishes) -> list[str]:

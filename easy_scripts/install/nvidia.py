@@ -8,31 +8,29 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from easy_scripts.install.kinds import Gpu
+from easy_scripts.install.card_names import capability_of
+from easy_scripts.install.kinds import Gpu, Graphics, Version
 
 SECONDS = 20  # the tool takes one or two; a sick driver makes it hang for ever
 CUDA_VERSION = re.compile(r"CUDA (?:UMD )?Version\s*:\s*(\d+)\.(\d+)")
 FIELDS = "name,compute_cap,memory.total"
-Ask = Callable[[Sequence[str]], str]
+FIELDS_OF_OLD = "name,name,memory.total"  # drivers before 510 refuse the whole question otherwise
+Ask = Callable[[Sequence[str]], "str | None"]
 
 
-@dataclass(frozen=True)
-class Nvidia:
-    """What nvidia-smi told: the cards, and the newest CUDA version that the driver serves."""
-
-    gpus: tuple[Gpu, ...] = ()
-    driver_cuda: tuple[int, int] | None = None
-
-
-def detect(ask: Ask | None = None) -> Nvidia:
+def detect(ask: Ask | None = None) -> Graphics:
     """The NVIDIA cards of this machine; none when the tool is missing, hangs or fails."""
     ask = ask or ask_nvidia_smi
-    table = ask([f"--query-gpu={FIELDS}", "--format=csv,noheader,nounits"])
-    gpus = parse_cards(table)
-    return Nvidia(gpus, parse_driver_cuda(ask([]))) if gpus else Nvidia()
+    for fields in (FIELDS, FIELDS_OF_OLD):
+        table = ask([f"--query-gpu={fields}", "--format=csv,noheader,nounits"])
+        if table is None:  # missing or hanging: a second question would hang as well
+            return Graphics()
+        gpus = parse_cards(table)
+        if gpus:
+            return Graphics(gpus, parse_driver_cuda(ask([]) or ""))
+    return Graphics()
 
 
 def parse_cards(table: str) -> tuple[Gpu, ...]:
@@ -46,24 +44,24 @@ def parse_cards(table: str) -> tuple[Gpu, ...]:
         cards.append(
             Gpu(
                 parts[0],
-                (int(capability[1]), int(capability[2])) if capability else None,
+                (int(capability[1]), int(capability[2])) if capability else capability_of(parts[0]),
                 int(parts[2]) if parts[2].isdigit() else None,
             )
         )
     return tuple(cards)
 
 
-def parse_driver_cuda(header: str) -> tuple[int, int] | None:
+def parse_driver_cuda(header: str) -> Version | None:
     """The CUDA version in nvidia-smi's header, which newer drivers call "CUDA UMD Version"."""
     found = CUDA_VERSION.search(header)
     return (int(found[1]), int(found[2])) if found else None
 
 
-def ask_nvidia_smi(arguments: Sequence[str]) -> str:
-    """What nvidia-smi prints; empty when it is missing, hangs or fails."""
+def ask_nvidia_smi(arguments: Sequence[str]) -> str | None:
+    """What nvidia-smi prints; empty when it fails, None when it is missing or hangs."""
     program = _find_nvidia_smi()
     if program is None:
-        return ""
+        return None
     try:
         result = subprocess.run(
             [program, *arguments],
@@ -75,7 +73,7 @@ def ask_nvidia_smi(arguments: Sequence[str]) -> str:
             timeout=SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return None
     return result.stdout if result.returncode == 0 else ""
 
 

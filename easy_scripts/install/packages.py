@@ -18,7 +18,8 @@ INSPECTOR = Path(__file__).with_name("inspect_environment.py")
 class Findings:
     """What `inspect_environment` saw, beside what is wanted; packages by normalised name.
 
-    torch: its version and CUDA version ("13.0" or None) as torch itself tells them, if asked.
+    torch: its version, CUDA version ("13.0" or None) and xpu version as torch itself tells them,
+    if asked.
     """
 
     wanted: dict[str, str]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
-from easy_scripts.install import nvidia
-from easy_scripts.install.kinds import KINDS, Gpu, choose_kind
+from easy_scripts.install import graphics, nvidia
+from easy_scripts.install.card_names import capability_of
+from easy_scripts.install.kinds import KINDS, Gpu, Graphics, choose_kind
+from easy_scripts.launcher.project import Project
 
+DATA = json.loads((Path(__file__).parents[1] / "data/gpus/choices.json").read_text("utf-8"))
+ROWS = DATA["rows"]
+LOCKS = Project().locks
 RTX = (Gpu("NVIDIA GeForce RTX 3060", (8, 6), 12288),)
 OLD_HEADER = """\
 | NVIDIA-SMI 535.183.01             Driver Version: 535.183.01   CUDA Version: 12.2     |
@@ -20,36 +27,90 @@ NEW_HEADER = """\
 """
 
 
-@pytest.mark.parametrize(
-    ("platform", "gpus", "driver_cuda", "kind"),
-    [
-        ("linux", (), None, "cpu"),
-        ("win32", (), None, "cpu"),
-        ("darwin", (), None, "cpu"),
-        ("darwin", RTX, (13, 0), "cpu"),
-        ("linux", RTX, (13, 0), "cu130"),
-        ("win32", RTX, (13, 1), "cu130"),
-        ("win32", RTX, (14, 0), "cu130"),
-        ("linux", RTX, (12, 9), "cu126"),
-        ("win32", RTX, (12, 2), "cu126"),
-        ("win32", RTX, None, "cu126"),
-    ],
-)
-def test_choice(platform, gpus, driver_cuda, kind):
-    choice = choose_kind(platform, gpus, driver_cuda, (3, 11))
-    assert choice.kind == kind
-    assert choice.kind in KINDS
+def version(text):
+    """ "12.6" as (12, 6); None stays None."""
+    return tuple(int(part) for part in text.split(".")) if text else None
+
+
+def cards(row):
+    """The card of a row, as it would be found."""
+    if row["gpu"] is None:
+        return ()
+    vendor = next(
+        vendor
+        for vendor in ("nvidia", "intel", "amd")
+        if row["gpu"].lower().startswith(vendor) or (vendor == "nvidia" and row["capability"])
+    )
+    return (Gpu(row["gpu"], version(row["capability"]), vendor=vendor),)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['gpu']} {row['driver']}")
+def test_choice(row):
+    choice = choose_kind(
+        row["platform"], cards(row), version(row["driver_cuda"]), version(row["python"])
+    )
+    assert choice.kind == row["kind"]
+    assert row["reason_says"] in choice.reason
     assert choice.reason.endswith(".")
-    if gpus and platform != "darwin":
-        assert "RTX 3060" in choice.reason
+    if row["gpu"] and version(row["python"]) in ((3, 10), (3, 11), (3, 12), (3, 13)):
+        assert row["gpu"] in choice.reason
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['gpu']} {row['driver']}")
+def test_the_expected_choices_agree_with_the_public_tables(row):
+    """A build holds code for a card when it names its capability or a lower one of that major."""
+    assert row["sources"] and set(row["sources"]) <= set(DATA["sources"])
+    if row["driver"]:
+        assert DATA["drivers"]["cuda"][row["driver"].split(".")[0]] == row["driver_cuda"]
+    build = DATA["builds"].get(row["kind"])
+    if build and row["capability"]:
+        card = version(row["capability"])
+        named = [version(text) for text in build["architectures"]]
+        assert any(code[0] == card[0] and code <= card for code in named)
+        if row["driver_cuda"]:
+            assert row["driver_cuda"].split(".")[0] >= row["kind"][2:4]
+    if row["capability"]:
+        # by the name alone, one capability stands for the generation
+        assert capability_of(row["gpu"])[0] == version(row["capability"])[0]
+
+
+def test_there_are_enough_rows():
+    assert len(ROWS) >= 40
+
+
+def test_an_nvidia_card_is_preferred_and_the_newest_of_two():
+    arc, old = Gpu("Intel(R) Arc(TM) Graphics", vendor="intel"), Gpu("GTX 1080", (6, 1), 8192)
+    assert choose_kind("win32", (arc, *RTX), (13, 0), (3, 11)).kind == "cu130"
+    choice = choose_kind("win32", (old, *RTX), (13, 0), (3, 11))
+    assert choice.kind == "cu130" and "RTX 3060" in choice.reason
+
+
+def test_a_card_from_the_future_and_one_without_a_known_name():
+    choice = choose_kind("win32", (Gpu("GeForce RTX 9090", (15, 0)),), (15, 0), (3, 12))
+    assert choice.kind == "cpu" and "newer" in choice.reason
+    assert choose_kind("win32", (Gpu("Graphics Device"),), (13, 1), (3, 12)).kind == "cu130"
+    assert choose_kind("win32", (Gpu("Graphics Device"),), (12, 4), (3, 12)).kind == "cu126"
 
 
 def test_every_kind_has_its_lock_and_its_place_in_the_index():
     for name, kind in KINDS.items():
         assert kind.index.endswith(f"/whl/{name}")
         digits = name.removeprefix("cu")
-        expected = None if name == "cpu" else f"{digits[:2]}.{digits[2:]}"
-        assert kind.cuda == expected
+        assert kind.cuda == (f"{digits[:2]}.{digits[2:]}" if digits.isdigit() else None)
+        assert (LOCKS / f"{name}.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("torch", "kind"),
+    [
+        ({"version": "2.13.0+cpu", "cuda": None, "xpu": None}, "cpu"),
+        ({"version": "2.13.0+cu126", "cuda": "12.6", "xpu": None}, "cu126"),
+        ({"version": "2.13.0+cu130", "cuda": "13.0"}, "cu130"),
+        ({"version": "2.13.0+xpu", "cuda": None, "xpu": "20250301"}, "xpu"),
+    ],
+)
+def test_which_build_arrived(torch, kind):
+    assert [name for name, each in KINDS.items() if each.is_build(torch)] == [kind]
 
 
 @pytest.mark.parametrize(
@@ -64,13 +125,13 @@ def test_cards_are_read_and_odd_lines_left_out():
     table = (
         "NVIDIA GeForce RTX 3060, 8.6, 12288\n"
         "Tesla M40, 5.2, [N/A]\n"
-        "Quadro 600, [N/A], 1024\n"
+        "Graphics Device, [N/A], 1024\n"
         "No devices were found\n\n"
     )
     assert nvidia.parse_cards(table) == (
         Gpu("NVIDIA GeForce RTX 3060", (8, 6), 12288),
         Gpu("Tesla M40", (5, 2), None),
-        Gpu("Quadro 600", None, 1024),
+        Gpu("Graphics Device", None, 1024),
     )
 
 
@@ -78,8 +139,62 @@ def test_detect_puts_both_answers_together():
     def ask(arguments):
         return "NVIDIA GeForce RTX 3060, 8.6, 12288\n" if arguments else NEW_HEADER
 
-    assert nvidia.detect(ask) == nvidia.Nvidia(RTX, (13, 1))
-    assert nvidia.detect(lambda arguments: "") == nvidia.Nvidia()
+    assert nvidia.detect(ask) == Graphics(RTX, (13, 1))
+    assert nvidia.detect(lambda arguments: "") == Graphics()
+
+
+def test_an_old_tool_that_does_not_know_capabilities():
+    def ask(arguments):
+        if not arguments:
+            return OLD_HEADER
+        if "compute_cap" in arguments[0]:
+            return ""  # 'Field "compute_cap" is not a valid field to query.', exit code 2
+        return "GeForce GTX 1080, GeForce GTX 1080, 8192\n"
+
+    assert nvidia.detect(ask) == Graphics((Gpu("GeForce GTX 1080", (6, 1), 8192),), (12, 2))
+
+
+GEFORCE = {
+    "DriverDesc": "NVIDIA GeForce RTX 4070",
+    "MatchingDeviceId": r"PCI\VEN_10DE&DEV_2786",
+    "DriverVersion": "31.0.15.3623",
+    "HardwareInformation.qwMemorySize": 12 << 30,
+}
+ARC = {"DriverDesc": "Intel(R) Arc(TM) A770 Graphics", "MatchingDeviceId": r"pci\ven_8086&dev_56a0"}
+RADEON = {"DriverDesc": "AMD Radeon RX 7600", "MatchingDeviceId": r"PCI\VEN_1002&DEV_7480"}
+BASIC = {"DriverDesc": "Microsoft Basic Display Adapter", "MatchingDeviceId": r"ROOT\BasicDisplay"}
+
+
+def test_without_nvidia_smi_the_registry_tells_card_and_driver():
+    found = graphics.detect(lambda arguments: None, lambda: [ARC, BASIC, GEFORCE, {}])
+    assert found.driver_cuda == (12, 0)
+    assert found.gpus == (
+        Gpu(ARC["DriverDesc"], vendor="intel"),
+        Gpu("NVIDIA GeForce RTX 4070", (8, 9), 12288),
+    )
+    assert choose_kind("win32", found.gpus, found.driver_cuda, (3, 12)).kind == "cu126"
+
+
+def test_nvidia_smi_is_believed_more_than_the_registry():
+    def ask(arguments):
+        return "NVIDIA GeForce RTX 3060, 8.6, 12288\n" if arguments else NEW_HEADER
+
+    found = graphics.detect(ask, lambda: [GEFORCE, RADEON])
+    assert found == Graphics((*RTX, Gpu("AMD Radeon RX 7600", vendor="amd")), (13, 1))
+
+
+@pytest.mark.parametrize(
+    ("windows_number", "cuda"),
+    [
+        ("32.0.15.8088", (13, 0)),  # 580.88
+        ("32.0.15.6636", (12, 0)),  # 566.36
+        ("31.0.15.2849", (12, 0)),  # 528.49
+        ("31.0.15.1694", (11, 0)),  # 516.94
+        ("", None),
+    ],
+)
+def test_windows_numbers_of_drivers(windows_number, cuda):
+    assert graphics.cuda_of_driver(windows_number) == cuda
 
 
 def make_nvidia_smi(folder, monkeypatch, text):
@@ -91,19 +206,19 @@ def make_nvidia_smi(folder, monkeypatch, text):
 
 def test_a_missing_tool_means_no_card(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert nvidia.detect() == nvidia.Nvidia()
+    assert nvidia.detect() == Graphics()
 
 
 def test_a_failing_tool_means_no_card(tmp_path, monkeypatch):
     make_nvidia_smi(tmp_path, monkeypatch, "echo 'Tesla T4, 7.5, 15360'; exit 9")
-    assert nvidia.detect() == nvidia.Nvidia()
+    assert nvidia.detect() == Graphics()
 
 
 def test_a_hanging_tool_means_no_card_and_costs_little(tmp_path, monkeypatch):
     make_nvidia_smi(tmp_path, monkeypatch, "exec sleep 30")
     monkeypatch.setattr(nvidia, "SECONDS", 0.3)
     started = time.monotonic()
-    assert nvidia.detect() == nvidia.Nvidia()
+    assert nvidia.detect() == Graphics()
     assert time.monotonic() - started < 5
 
 
@@ -113,4 +228,4 @@ def test_a_working_tool_is_believed(tmp_path, monkeypatch):
         monkeypatch,
         'if [ $# -gt 0 ]; then echo "Tesla T4, 7.5, 15360"; else echo "CUDA Version: 12.4"; fi',
     )
-    assert nvidia.detect() == nvidia.Nvidia((Gpu("Tesla T4", (7, 5), 15360),), (12, 4))
+    assert nvidia.detect() == Graphics((Gpu("Tesla T4", (7, 5), 15360),), (12, 4))

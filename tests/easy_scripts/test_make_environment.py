@@ -17,8 +17,8 @@ from made_up_wheels import make_torch, make_wheel, repack_pip
 
 from easy_scripts.install import make_environment as making
 from easy_scripts.install import skeleton
+from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
-from easy_scripts.install.nvidia import Nvidia
 from easy_scripts.install.setup_lock import setup_lock
 from easy_scripts.launcher.judge import State, judge, read_json
 from easy_scripts.launcher.project import Project
@@ -36,7 +36,7 @@ def wheels(tmp_path_factory):
     make_torch(folder, "2.13.0", None)
     (folder / "own_index").mkdir()
     make_torch(folder / "own_index", "2.13.0+cu126", "12.6")
-    make_torch(folder / "own_index", "2.13.0+cu128", None)  # the wrong build under that label
+    make_torch(folder / "own_index", "2.13.0+cu130", None)  # the wrong build under that label
     make_wheel(folder, "tiny", "1.0", TINY)
     make_wheel(folder, "tiny", "1.1", {**TINY, "tiny.py": "NAME = 'newer'\n"})
     make_wheel(folder, "tool", "3.0", {"tool.py": ""})
@@ -77,7 +77,7 @@ def write_locks(project, wheels, tiny="1.0"):
         "cuda13-linux": "",
         "cpu": "-r common.txt\ntorch==2.13.0+cpu\n",
         "cu126": "-r common.txt\ntorch==2.13.0+cu126\n",
-        "cu128": "-r common.txt\ntorch==2.13.0+cu128\n",
+        "cu130": "-r common.txt\ntorch==2.13.0+cu130\n",
         "test": "tool==3.0\n",
     }
     for name, text in texts.items():
@@ -369,8 +369,8 @@ def test_the_build_that_arrived_is_told_and_changed_when_the_index_answers(moved
 
 
 def test_an_index_with_the_wrong_build_is_not_believed(moved, own_index):
-    wishes = replace(WISHES, kind="cu128", reachable=own_index[1])
-    with pytest.raises(SuiteError, match=r"build for the processor only.*CUDA 12\.8"):
+    wishes = replace(WISHES, kind="cu130", reachable=own_index[1])
+    with pytest.raises(SuiteError, match=r"build for the processor only.*CUDA 13\.0"):
         set_up(moved, wishes)
     assert not judge(moved).whole
 
@@ -443,7 +443,7 @@ def test_a_folder_without_permission(empty, monkeypatch):
 
 def test_the_kind_is_chosen_once_and_kept_until_asked_again(moved):
     def no_card():
-        return Nvidia()
+        return Graphics()
 
     set_up(moved, replace(WISHES, kind="auto", detect=no_card))
     assert read_json(moved.stamp)["asked"] == "auto"
@@ -451,3 +451,10 @@ def test_the_kind_is_chosen_once_and_kept_until_asked_again(moved):
     making.write_json(moved.plan, {**read_json(moved.plan), "asked": "cu126"})
     asked, choice = making.decide_kind(moved, Wishes())
     assert (asked, choice.kind) == ("cu126", "cu126")
+
+
+def test_a_machine_that_nothing_fits_is_told_what_to_change(empty):
+    old_driver = Graphics((Gpu("NVIDIA GeForce RTX 5070", (12, 0)),), (12, 8))
+    with pytest.raises(SuiteError, match="driver 580 or later"):
+        set_up(empty, replace(WISHES, kind="auto", detect=lambda: old_driver))
+    assert not empty.environment.exists()
