@@ -185,10 +185,11 @@ def _choose_for_intel(_platform: str, gpus: Sequence[Gpu], _driver_cuda: object)
 
 
 def _choose_for_amd(platform: str, gpus: Sequence[Gpu], _driver_cuda: object) -> Choice:
-    where = (
-        "for AMD cards on Windows" if platform == "win32" else "for AMD cards that is tried here"
-    )
-    return Choice("cpu", f"{gpus[0].name} was found, but PyTorch has no build {where}: {SLOWLY}")
+    if platform == "win32":
+        missing = "PyTorch publishes no build for AMD cards on Windows"
+    else:
+        missing = "Easy LoRA does not set up PyTorch's build for AMD cards"
+    return Choice("cpu", f"{gpus[0].name} was found, but {missing}: {SLOWLY}")
 
 
 # The first maker of whom there is a card decides: a laptop's own graphics come last.

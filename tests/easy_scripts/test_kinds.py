@@ -46,13 +46,12 @@ def cards(row):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['gpu']} {row['driver']}")
 def test_choice(row):
-    choice = choose_kind(
-        row["platform"], cards(row), version(row["driver_cuda"]), version(row["python"])
-    )
+    driver_cuda, python = version(row["driver_cuda"]), version(row["python"])
+    choice = choose_kind(row["platform"], cards(row), driver_cuda, python)
     assert choice.kind == row["kind"]
     assert row["reason_says"] in choice.reason
     assert choice.reason.endswith(".")
-    if row["gpu"] and version(row["python"]) in ((3, 10), (3, 11), (3, 12), (3, 13)):
+    if row["gpu"] and python in ((3, 10), (3, 11), (3, 12), (3, 13)):
         assert row["gpu"] in choice.reason
 
 
