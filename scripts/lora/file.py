@@ -1,19 +1,16 @@
 """Read and write LoRA files in kohya's format.
 
 For each layer a file holds `<name>.alpha`, `<name>.lora_down.weight` and `<name>.lora_up.weight`.
-The safetensors writer is our own, because the hashes in the header are over the bytes that
-follow it: tensors are converted once, hashed, and written from where they lie.
+This is what training needs, with torch; the tools read every kind of LoRA without it
+(`scripts.lora.modules`).
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import pickle
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from torch import Tensor
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import replace_atomically
 from scripts.core.safetensors_header import read_header
+from scripts.lora.safetensors_writer import RawTensor, hashes, write_safetensors
 
 PRECISIONS = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DTYPE_NAMES = {
@@ -31,7 +29,6 @@ DTYPE_NAMES = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
     torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
-LEGACY_WINDOW = (0x100000, 0x110000)  # the bytes that A1111's old short hash covers
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,8 @@ def save_lora(
                              f"in {precision}. Take a lower learning rate.")  # fmt: skip
     with replace_atomically(path) as temporary:
         if save_model_as == "safetensors":
-            write_safetensors(temporary, converted, {**metadata, **hashes(converted, metadata)})
+            tensors = raw_tensors(converted)
+            write_safetensors(temporary, tensors, {**metadata, **hashes(tensors, metadata)})
         else:
             write_torch(temporary, converted)
 
@@ -159,55 +157,10 @@ def write_torch(path: Path, content: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
-def write_safetensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> None:
-    """Write contiguous CPU tensors as a safetensors file, without a copy of them."""
-    with path.open("wb") as file:
-        file.write(_header(tensors, metadata))
-        for key in _order(tensors):
-            file.write(_bytes_of(tensors[key]))
-
-
-def hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """The hashes by which UIs know a LoRA, over tensors as they will be written.
-
-    sshs_model_hash: SHA-256 of all bytes after the header. sshs_legacy_hash: the first 8 digits
-    of the SHA-256 of bytes 0x100000 to 0x110000 of the file with the ss_* metadata alone.
-    """
-    training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    position = len(_header(tensors, training))
-    whole, window = hashlib.sha256(), hashlib.sha256()
-    for key in _order(tensors):
-        data = _bytes_of(tensors[key])
-        whole.update(data)
-        begin, end = (min(max(edge - position, 0), len(data)) for edge in LEGACY_WINDOW)
-        window.update(data[begin:end])
-        position += len(data)
-    return {"sshs_model_hash": whole.hexdigest(), "sshs_legacy_hash": window.hexdigest()[:8]}
-
-
-def _order(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """The order that the safetensors package gives: wide formats first, then by name."""
-    return iter(sorted(tensors, key=lambda key: (-tensors[key].element_size(), key)))
-
-
-def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    content: dict = {"__metadata__": dict(metadata)}
-    position = 0
-    for key in _order(tensors):
-        tensor = tensors[key]
-        size = tensor.numel() * tensor.element_size()
-        content[key] = {
-            "dtype": DTYPE_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [position, position + size],
-        }
-        position += size
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
-def _bytes_of(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+def raw_tensors(state: Mapping[str, Tensor]) -> dict[str, RawTensor]:
+    """Contiguous CPU tensors as the safetensors writer takes them, without a copy."""
+    return {
+        key: RawTensor(DTYPE_NAMES[tensor.dtype], tuple(tensor.shape),
+                       memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        for key, tensor in state.items()
+    }  # fmt: skip

@@ -105,12 +105,17 @@ class PickleWeights:
 
     def read(self, names: set[str], keep: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """The named tensors; see `Weights`."""
-        content = self._load()
-        for key in self._header.inside:
-            content = content[key]
+        content = self.all()
         for name in names:
             tensor = content[name].detach()
             yield name, tensor.clone() if tensor.dtype == keep else tensor
+
+    def all(self) -> dict[str, Tensor]:
+        """All tensors by name, mapped from the file where its format allows it."""
+        content = self._load()
+        for key in self._header.inside:
+            content = content[key]
+        return {name: content[name] for name in self.shapes}
 
     def _load(self) -> Any:
         stand_ins = [(_StandIn, name) for name in self._header.foreign]

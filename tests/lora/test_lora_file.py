@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 from scripts.core.errors import SettingError, SuiteError
-from scripts.lora.file import PRECISIONS, hashes, load_lora, save_lora, split_layers
+from scripts.lora.file import PRECISIONS, load_lora, raw_tensors, save_lora, split_layers
+from scripts.lora.safetensors_writer import hashes, write_safetensors
 
 DATA = Path(__file__).parents[1] / "data"
 HASHES = json.loads((DATA / "metadata" / "hashes.json").read_text())
@@ -35,7 +36,7 @@ def test_hashes_match_reference(entry):
     path = DATA / entry["file"]
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-    found = hashes(safetensors.torch.load_file(path), metadata)
+    found = hashes(raw_tensors(safetensors.torch.load_file(path)), metadata)
     assert found == {
         "sshs_model_hash": entry["precalculated_sshs_model_hash"],
         "sshs_legacy_hash": entry["precalculated_sshs_legacy_hash"],
@@ -56,9 +57,7 @@ def test_rewritten_reference_file_has_the_same_hashes_stored(tmp_path):
 def test_file_is_what_the_safetensors_package_writes(tmp_path):
     state = {**small_state(), "ends": torch.arange(5, dtype=torch.float16)}
     path = tmp_path / "own.safetensors"
-    from scripts.lora.file import write_safetensors
-
-    write_safetensors(path, state, {"ss_comment": 'Größe "5" \\ \n 花'})
+    write_safetensors(path, raw_tensors(state), {"ss_comment": 'Größe "5" \\ \n 花'})
     assert path.read_bytes() == safetensors.torch.save(state, {"ss_comment": 'Größe "5" \\ \n 花'})
 
 
@@ -147,11 +146,11 @@ def test_full_disk_keeps_the_older_file(tmp_path, monkeypatch):
     save_lora(path, small_state(), {}, "fp16")
     before = path.read_bytes()
 
-    def full(tensor):
+    def full(temporary, *_):
+        temporary.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("scripts.lora.file.hashes", lambda *_: {})
-    monkeypatch.setattr("scripts.lora.file._bytes_of", full)
+    monkeypatch.setattr("scripts.lora.file.write_safetensors", full)
     with pytest.raises(SuiteError, match="disk is full"):
         save_lora(path, small_state(5), {}, "fp16")
     assert path.read_bytes() == before

@@ -1,0 +1,108 @@
+"""The algebra of low-rank matrices: decompose and join up·down without ever forming it.
+
+    found = decompose(up, down)              # of M = up · down
+    up_8, down_8 = found.truncated(8)        # the best rank-8 approximation of M
+    up, down = joined([(up_a, down_a, 0.7), (up_b, down_b, 0.3)])     # the weighted sum, exact
+
+All of it happens in rank x rank, in float64. NumPy only: arrays in, arrays out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The singular values of M = up · down, descending (rank,), and M's best approximations."""
+
+    singular_values: np.ndarray
+    _up: np.ndarray  # (out, rank)
+    _down: np.ndarray  # (rank, columns)
+    _into_up: np.ndarray  # (rank, rank): up · _into_up are the left singular vectors · S^1.5
+    _into_down: np.ndarray  # (rank, rank): _into_down · down are the right ones · S
+
+    def truncated(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """(up (out, rank), down (rank, columns)), float32, whose product is the best
+        approximation of M of that rank (Eckart-Young); each has half of every singular value.
+
+        What is beyond the rank of M is zero.
+        """
+        rank = min(rank, len(self.singular_values))
+        values = self.singular_values[:rank]
+        # Below this a singular value is nothing but rounding, and its vectors have no meaning.
+        sound = values > 1e-12 * max(self.singular_values[0], np.finfo(np.float64).tiny)
+        inverse = np.where(sound, 1 / np.where(sound, values, 1.0), 0.0)
+        up = self._up @ (self._into_up[:, :rank] * inverse**1.5)
+        down = (self._into_down[:rank] * np.sqrt(inverse)[:, None]) @ self._down
+        return up.astype(np.float32), down.astype(np.float32)
+
+
+def decompose(up: np.ndarray, down: np.ndarray) -> Decomposition:
+    """The singular value decomposition of M = up (out, r) · down (r, columns), in r x r.
+
+    With the Gram matrices U = upᵀ·up = L·Lᵀ and D = down·downᵀ, the matrix N = Lᵀ·down has
+    NᵀN = MᵀM, so M's singular values are the roots of the eigenvalues of N·Nᵀ = Lᵀ·D·L = Z·S²·Zᵀ,
+    and its right singular vectors are V = Nᵀ·Z·S⁻¹. The best rank-k approximation is
+    M·V_k·V_kᵀ = up · (D·L·Z_k·S_k⁻¹) · (S_k⁻¹·Z_kᵀ·Lᵀ) · down. Nothing is inverted but singular
+    values that are kept, so factors without full rank do no harm.
+    """
+    up, down = _narrowed(up.astype(np.float64), down.astype(np.float64))
+    gram_up, gram_down = up.T @ up, down @ down.T
+    # Let both factors have equal weights rank by rank: else a small column of `up` before a large
+    # row of `down` would be lost in the rounding of its Gram matrix.
+    sizes_up, sizes_down = np.sqrt(np.diag(gram_up)), np.sqrt(np.diag(gram_down))
+    used = (sizes_up > 0) & (sizes_down > 0)
+    balance = np.sqrt(np.divide(sizes_down, sizes_up, out=np.ones_like(sizes_up), where=used))
+    gram_up = gram_up * np.outer(balance * used, balance * used)
+    gram_down = gram_down * np.outer(used / balance, used / balance)
+    root = _root(gram_up)  # L
+    middle = root.T @ gram_down @ root
+    eigenvalues, vectors = np.linalg.eigh((middle + middle.T) / 2)
+    order = np.argsort(eigenvalues)[::-1]
+    values = np.sqrt(np.maximum(eigenvalues[order], 0))
+    turned = root @ vectors[:, order]  # L·Z
+    return Decomposition(
+        values, up, down, balance[:, None] * (gram_down @ turned), turned.T / balance
+    )
+
+
+def _narrowed(up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same product with an inner size of at most the smaller side."""
+    outputs, rank = up.shape
+    columns = down.shape[1]
+    if rank <= min(outputs, columns):
+        return up, down
+    if outputs <= columns:
+        return np.eye(outputs), up @ down
+    return up @ down, np.eye(columns)
+
+
+def _root(gram: np.ndarray) -> np.ndarray:
+    """L with L·Lᵀ = gram, for a symmetric matrix without negative eigenvalues."""
+    try:
+        return np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:  # not of full rank
+        eigenvalues, vectors = np.linalg.eigh(gram)
+        return vectors * np.sqrt(np.maximum(eigenvalues, 0))
+
+
+def joined(
+    parts: Sequence[tuple[np.ndarray, np.ndarray, float]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """(up, down), float32, with up · down = the sum of scale · up · down over the parts, exact.
+
+    The rank is the sum of the ranks; each factor gets the root of the scale.
+    """
+    ups, downs = [], []
+    for up, down, scale in parts:
+        root = abs(scale) ** 0.5
+        ups.append(np.float32(root if scale >= 0 else -root) * up)
+        downs.append(np.float32(root) * down)
+    return (
+        np.concatenate(ups, axis=1, dtype=np.float32),
+        np.concatenate(downs, axis=0, dtype=np.float32),
+    )

@@ -1,0 +1,83 @@
+"""Write safetensors files, with the hashes by which UIs know a LoRA.
+
+    tensors = {"a.alpha": RawTensor("F32", (), struct.pack("<f", 8.0))}
+    write_safetensors(path, tensors, {**metadata, **hashes(tensors, metadata)})
+
+The writer is our own, because the hashes in the header are over the bytes that follow it: tensors
+are hashed and written from where they lie. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.safetensors_header import BYTES_PER_ITEM
+
+LEGACY_WINDOW = (0x100000, 0x110000)  # the bytes that A1111's old short hash covers
+
+
+@dataclass(frozen=True)
+class RawTensor:
+    """A tensor as it will lie in the file: little-endian, row by row.
+
+    `dtype` is the format's own name ("F16", "BF16", ...), `data` anything flat with the bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]
+) -> None:
+    """Write the tensors as a safetensors file, without a copy of them. Raises OSError."""
+    with path.open("wb") as file:
+        file.write(_header(tensors, metadata))
+        for key in _order(tensors):
+            file.write(tensors[key].data)
+
+
+def hashes(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> dict[str, str]:
+    """The hashes by which UIs know a LoRA, over tensors as they will be written.
+
+    sshs_model_hash: SHA-256 of all bytes after the header. sshs_legacy_hash: the first 8 digits
+    of the SHA-256 of bytes 0x100000 to 0x110000 of the file with the ss_* metadata alone.
+    """
+    training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+    position = len(_header(tensors, training))
+    whole, window = hashlib.sha256(), hashlib.sha256()
+    for key in _order(tensors):
+        data = memoryview(tensors[key].data)
+        whole.update(data)
+        begin, end = (min(max(edge - position, 0), len(data)) for edge in LEGACY_WINDOW)
+        window.update(data[begin:end])
+        position += len(data)
+    return {"sshs_model_hash": whole.hexdigest(), "sshs_legacy_hash": window.hexdigest()[:8]}
+
+
+def _order(tensors: Mapping[str, RawTensor]) -> Iterator[str]:
+    """The order that the safetensors package gives: wide formats first, then by name."""
+    return iter(sorted(tensors, key=lambda key: (-BYTES_PER_ITEM[tensors[key].dtype], key)))
+
+
+def _header(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> bytes:
+    content: dict = {"__metadata__": dict(metadata)}
+    position = 0
+    for key in _order(tensors):
+        tensor = tensors[key]
+        size = len(tensor.data)
+        content[key] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [position, position + size],
+        }
+        position += size
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
