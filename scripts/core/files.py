@@ -10,8 +10,9 @@ import errno
 import hashlib
 import locale
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -137,3 +138,36 @@ def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
         raise SettingError(
             setting, f"The folder {folder} cannot be written to ({reason}). Choose another one."
         ) from error
+
+
+def check_output_file(
+    path: Path, inputs: Iterable[Path], overwrite: bool = False, setting: str = "save_to"
+) -> None:
+    """See that a result can be saved at `path` without harm to what is there.
+
+    Raises SettingError when it is one of `inputs` (even if it may be written over), is there
+    already, is a folder, or has a name or a place that cannot be written.
+    """
+    check_output_name(path.name, setting)
+    if path.is_dir():
+        raise SettingError(setting, f"{path} is a folder. Write the name of the new file too.")
+    if path.exists():
+        if any(given.exists() and path.samefile(given) for given in inputs):
+            raise SettingError(setting, f"{path.name} is one of the files that are read. Save "
+                               "under another name.")  # fmt: skip
+        if not overwrite:
+            raise SettingError(setting, f"There is a file {path} already. Choose another name, or "
+                               "set overwrite to replace it.")  # fmt: skip
+    check_output_folder(path.parent, setting)
+
+
+def check_free_space(folder: Path, needed: int, setting: str = "save_to") -> None:
+    """See that `needed` bytes fit on the disk of `folder`. Raises SettingError."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # some network disks do not tell; a full disk is then seen while writing
+        return
+    if needed > free:
+        raise SettingError(setting, f"The result needs {needed / 1e9:.1f} GB, and the disk of "
+                           f"{folder} has {free / 1e9:.1f} GB left. Make room there, or choose "
+                           "another disk.")  # fmt: skip

@@ -116,7 +116,7 @@ def block_lr_weights(settings: TrainSettings, family_name: str) -> list[float] |
         ("up_lr_weight", counts.side),
     ):
         try:
-            side = _read_weights(setting, getattr(settings, setting), length)
+            side = read_weights(setting, getattr(settings, setting), length)
         except SettingError as error:
             errors.append(error)
             continue
@@ -125,34 +125,39 @@ def block_lr_weights(settings: TrainSettings, family_name: str) -> list[float] |
     return weights + [1.0] * counts.stem
 
 
-def _read_weights(setting: str, text: str | None, length: int) -> list[float]:
+def read_weights(
+    setting: str, text: str | None, length: int, negative: bool = False
+) -> list[float]:
+    """So many weights from a list of numbers, which may be shorter, or the name of a curve with
+    an offset ("linear+0.25"). Raises SettingError."""
     if not text:
         return [1.0] * length
     name, _, offset = str(text).strip().partition("+")
     curve = CURVES.get(name.strip().lower().replace(" ", "_"))
     if curve:
-        shift = _numbers(setting, offset or "0", float)[0]
+        shift = _numbers(setting, offset or "0", float, negative)[0]
         return [curve(i / max(1, length - 1)) + shift for i in range(length)]
-    numbers = _numbers(setting, str(text), float)
+    numbers = _numbers(setting, str(text), float, negative)
     if len(numbers) > length:
         raise SettingError(setting, f"There are {len(numbers)} numbers, but this model has "
                            f"{length} blocks there. Remove the last ones.")  # fmt: skip
     return numbers + [1.0] * (length - len(numbers))
 
 
-def _numbers(setting: str, text: str, kind: type) -> list:
+def _numbers(setting: str, text: str, kind: type, negative: bool = False) -> list:
     numbers = []
     for part in str(text).split(","):
         try:
             number = float(part)
-            if number < 0 or not math.isfinite(number) or kind(number) != number:
+            if (number < 0 and not negative) or not math.isfinite(number) or kind(number) != number:
                 raise ValueError
         except ValueError:
             what = "a whole number" if kind is int else "a number"
             curves = "" if kind is int or "alpha" in setting else (
                 " or the name of a curve: " + ", ".join(CURVES)
             )  # fmt: skip
-            raise SettingError(setting, f'"{part.strip()}" is not {what} of 0 or more. Write '
+            allowed = "" if negative else " of 0 or more"
+            raise SettingError(setting, f'"{part.strip()}" is not {what}{allowed}. Write '
                                f"numbers with commas between{curves}.") from None  # fmt: skip
         numbers.append(kind(number))
     return numbers

@@ -7,6 +7,8 @@ import pytest
 
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import (
+    check_free_space,
+    check_output_file,
     check_output_folder,
     check_output_name,
     read_text,
@@ -83,6 +85,33 @@ def test_the_output_folder_is_made_or_refused(tmp_path):
         check_output_folder(tmp_path / "file")
     with pytest.raises(SettingError, match="cannot be written"):
         check_output_folder(tmp_path / "file" / "below")
+
+
+def test_where_a_result_may_be_saved(tmp_path):
+    old, new = tmp_path / "old.safetensors", tmp_path / "made" / "new.safetensors"
+    old.write_bytes(b"old")
+    check_output_file(new, [old])
+    assert new.parent.is_dir()
+    check_output_file(old, [new], overwrite=True)
+    again = tmp_path / "made" / ".." / "old.safetensors"
+    for path, inputs, message in (
+        (old, [], "already"),
+        (again, [old], "one of the files that are read"),
+        (tmp_path, [], "is a folder"),
+        (tmp_path / "a?.safetensors", [], "holds"),
+    ):
+        with pytest.raises(SettingError, match=message) as caught:
+            check_output_file(path, inputs)
+        assert caught.value.setting == "save_to"
+    with pytest.raises(SettingError, match="one of the files that are read"):
+        check_output_file(again, [old], overwrite=True)
+    assert old.read_bytes() == b"old"
+
+
+def test_more_than_the_disk_holds(tmp_path):
+    check_free_space(tmp_path, 1)
+    with pytest.raises(SettingError, match=r"needs 1000000.0 GB, and the disk"):
+        check_free_space(tmp_path, 10**15)
 
 
 def test_sha256(tmp_path):
