@@ -23,20 +23,17 @@ def forget_inputs(model: nn.Module) -> None:
 
 
 class FrozenConv2d(nn.Conv2d):
-    """A Conv2d without gradients of its own."""
+    """A Conv2d that keeps no input while its weight is frozen."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, in, height, width)"""
-        return convolve(x, self)
+        if self.weight.requires_grad:  # peft makes layers of the type that it finds, to train them
+            return super().forward(x)
+        return _Convolution.apply(x, self)
 
     def whole_weight(self) -> Tensor:
-        """W in the type to compute in; another kind of layer may make it anew at each use."""
+        """W in the type to compute in; a layer that keeps it smaller makes it anew here."""
         return self.weight
-
-
-def convolve(x: Tensor, layer: FrozenConv2d) -> Tensor:
-    """The convolution of x (batch, in, height, width) with `layer.whole_weight()`."""
-    return _Convolution.apply(x, layer)
 
 
 class _Convolution(torch.autograd.Function):

@@ -51,3 +51,11 @@ def test_a_layer_that_is_trained_stays_as_it_is():
     model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Conv2d(6, 6, 3).requires_grad_(False))
     forget_inputs(model)
     assert type(model[0]) is nn.Conv2d and type(model[1]) is FrozenConv2d
+
+
+def test_a_frozen_layer_that_is_trained_after_all_gets_its_gradient():
+    layer = FrozenConv2d(4, 6, 3)
+    x = torch.randn(1, 4, 8, 8)
+    layer(x).sum().backward()
+    expected = nn.grad.conv2d_weight(x, layer.weight.shape, torch.ones(1, 6, 6, 6))
+    torch.testing.assert_close(layer.weight.grad, expected)
