@@ -126,11 +126,16 @@ class PackageInstaller:
         damaged = [name for name in findings.to_replace if name != "torch"]
         if damaged:
             self.report(Stage(f"Replacing damaged packages: {', '.join(damaged)}"))
-            pins = [f"{name}=={self.wanted[name]}" for name in damaged]
-            options = ["--force-reinstall", "--no-deps", *self._torch_pin(findings)]
-            self._pip([*pins, *options], "Damaged packages could not be replaced")
+            self.replace(damaged)
         if "torch" in findings.to_replace:
             self._install_torch(["--force-reinstall", "--no-deps"])
+
+    def replace(self, names: Sequence[str]) -> None:
+        """Install the wanted versions of some packages over what is there. Raises SuiteError."""
+        pins = [f"{name}=={self.wanted[name]}" for name in names]
+        self._pip(
+            [*pins, "--force-reinstall", "--no-deps"], "Damaged packages could not be replaced"
+        )
 
     def _mend_build(self, findings: Findings, imports: Sequence[str]) -> Findings:
         """See that the build of torch that arrived is the one that was chosen."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from easy_scripts.install import graphics
+from easy_scripts.install.bitsandbytes_patch import EightBit, patch
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
@@ -123,7 +124,22 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     wanted = wanted_versions(project.locks, locks, python)
     installer = PackageInstaller(workshop, kind, locks, wanted, report, wishes.reachable)
     findings = installer.install(wishes.imports)
-    write_stamp(project, asked, kind, extras, findings)
+    eight_bit = prepare_eight_bit(workshop, installer, report)
+    write_stamp(project, asked, kind, extras, findings, eight_bit)
+
+
+def prepare_eight_bit(
+    workshop: Workshop, installer: PackageInstaller, report: Report
+) -> EightBit | None:
+    """Mend and prove the 8-bit optimisers; None when this environment is not to have them."""
+    if "bitsandbytes" not in installer.wanted:
+        return None
+    eight_bit = patch(workshop, lambda: installer.replace(["bitsandbytes"]), report)
+    if not eight_bit.works:
+        report(
+            Note(f"8-bit optimisers cannot be used here ({eight_bit.reason}): AdamW takes over.")
+        )
+    return eight_bit
 
 
 def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
@@ -166,7 +182,12 @@ def check_disk(project: Project, kind: Kind) -> None:
 
 
 def write_stamp(
-    project: Project, asked: str, kind: Kind, extras: Sequence[str], findings: Findings
+    project: Project,
+    asked: str,
+    kind: Kind,
+    extras: Sequence[str],
+    findings: Findings,
+    eight_bit: EightBit | None,
 ) -> None:
     """Write down that the environment is whole, and what it is made of: the last act."""
     settings = read_pyvenv_cfg(project.environment)
@@ -180,5 +201,7 @@ def write_stamp(
         "folder": str(project.root),
         "machine": this_machine(),
         "torch": findings.torch,
+        "environment": eight_bit.environment if eight_bit else {},
+        "eight_bit": {"works": eight_bit.works, "reason": eight_bit.reason} if eight_bit else {},
     }
     write_json(project.stamp, content)

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +46,22 @@ class Workshop:
 
 
 def run_logged(
-    workshop: Workshop, command: Sequence[str], doing: str, on_line: OnLine | None = None
+    workshop: Workshop,
+    command: Sequence[str],
+    doing: str,
+    on_line: OnLine | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Run `command`, its output to the log and line by line to `on_line`.
 
-    doing: the beginning of the sentence if it fails: "torch could not be installed".
+    doing: the beginning of the sentence if it fails: "torch could not be installed";
+    variables: more for its environment.
     Raises StepFailed.
     """
     workshop.write(f"\n> {' '.join(command)}")
     tail: deque[str] = deque(maxlen=TAIL)
     try:
-        with _started(workshop, command) as process:
+        with _started(workshop, command, variables or {}) as process:
             for line in process.stdout or ():
                 if on_line:
                     on_line(line.rstrip())
@@ -75,7 +80,9 @@ def run_logged(
 
 
 @contextmanager
-def _started(workshop: Workshop, command: Sequence[str]) -> Iterator[subprocess.Popen]:
+def _started(
+    workshop: Workshop, command: Sequence[str], variables: Mapping[str, str]
+) -> Iterator[subprocess.Popen]:
     """The running process; ended with us, if we are stopped."""
     workshop.project.workspace.mkdir(parents=True, exist_ok=True)
     temporary = str(workshop.project.workspace)
@@ -90,7 +97,7 @@ def _started(workshop: Workshop, command: Sequence[str]) -> Iterator[subprocess.
         cwd=temporary,
         # downloads are unpacked on the drive whose free space was checked
         env=child_environment(
-            os.environ, {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}
+            os.environ, {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary, **variables}
         ),
         pass_fds=() if sys.platform == "win32" else (workshop.lock,),
     )

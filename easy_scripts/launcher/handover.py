@@ -26,6 +26,7 @@ CLEARED = {
     "PIP_USER",
     "PIP_TARGET",
     "PIP_PREFIX",
+    "BNB_CUDA_VERSION",  # of some other program's; ours is in the stamp
 }
 ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
 NO_NETWORK = {
@@ -37,6 +38,7 @@ NO_NETWORK = {
 # The seam for what set-up finds out about a machine (such as BNB_CUDA_VERSION): a stamp may
 # carry {"environment": {...}}, and the work is started with it.
 STAMP_VARIABLES = "environment"
+DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
 
 
 def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict:
@@ -57,6 +59,11 @@ def work_environment(base: Mapping[str, str], stamp: dict) -> dict:
     return child_environment(base, {**NO_NETWORK, **stamp.get(STAMP_VARIABLES, {})})
 
 
+def module_command(project: Project, module: str, arguments: Sequence[str]) -> list[str]:
+    """The command that runs a module of the project in the private environment."""
+    return [str(project.python), str(BOOTSTRAP), str(project.root), module, *arguments]
+
+
 def run_module(
     project: Project,
     module: str,
@@ -68,7 +75,7 @@ def run_module(
 
     folder: the child's current folder; None keeps the user's.
     """
-    command = [str(project.python), str(BOOTSTRAP), str(project.root), module, *arguments]
+    command = module_command(project, module, arguments)
     return run_child(command, work_environment(os.environ, stamp), folder)
 
 
