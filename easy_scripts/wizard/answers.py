@@ -1,0 +1,76 @@
+"""What the user has entered so far: raw values by setting name, with watchers.
+
+Rows write here and read from here, pages look at it, the draft and the run's config are made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scripts.core.declare import declarations, read_value
+from scripts.core.errors import SettingError
+
+Watcher = Callable[[], None]
+
+
+class Answers:
+    """Raw values of the settings of `settings_class`; what is not entered has its default."""
+
+    def __init__(self, settings_class: type, values: Mapping[str, Any] | None = None) -> None:
+        self.declared = declarations(settings_class)
+        self._values: dict[str, Any] = {}
+        self._watchers: list[tuple[frozenset[str], Watcher]] = []
+        self.update(values or {})
+
+    def __getitem__(self, name: str) -> Any:
+        """The value entered, else the default."""
+        return self._values.get(name, self.declared[name].default)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Enter several values, then tell the watchers. Names that are no settings are dropped."""
+        changed = {
+            name for name, value in values.items() if name in self.declared and self[name] != value
+        }
+        for name in changed:
+            self._values[name] = values[name]
+        for names, watcher in list(self._watchers):
+            if changed & names or (changed and not names):
+                watcher()
+
+    def watch(self, watcher: Watcher, *names: str) -> None:
+        """Call `watcher` whenever one of `names` (none: any setting) has changed."""
+        self._watchers.append((frozenset(names), watcher))
+
+    def entered(self) -> dict[str, Any]:
+        """What differs from the defaults: the draft."""
+        return {
+            name: value
+            for name, value in self._values.items()
+            if value != self.declared[name].default and value not in ("", [], {}, None)
+        }
+
+    def applies(self, name: str) -> bool:
+        """Whether the setting is to be shown, by what the settings it depends on say."""
+        condition = self.declared[name].shown_when
+        if condition is None:
+            return True
+        other, values = condition
+        return self.applies(other) and self[other] in values
+
+    def error(self, name: str) -> str | None:
+        """What is wrong with the value entered, in a sentence; None when nothing is."""
+        if not self.applies(name):
+            return None
+        try:
+            read_value(self.declared[name], self[name])
+        except SettingError as error:
+            return str(error)
+        return None
+
+    def config(self) -> dict[str, Any]:
+        """The settings for the run, by name: what was entered and applies."""
+        return {name: value for name, value in self.entered().items() if self.applies(name)}

@@ -1,0 +1,95 @@
+"""The texts of the windows in the user's language: `texts("frame.next")`.
+
+Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "&" in the text of a
+button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
+declarations; "label.NAME" and "help.NAME" in a language's file translate them. EASY_LORA_LANGUAGE
+overrides the system's language.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import locale
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from scripts.core.declare import Declaration
+
+FOLDER = Path(__file__).with_name("texts")
+LANGUAGES = ("en", "ja")
+
+
+class Catalogue:
+    """The texts of one language, over the English ones."""
+
+    def __init__(self, language: str | None = None) -> None:
+        self.language = language or system_language()
+        self._texts = _read("en")
+        if self.language != "en":
+            self._texts |= _read(self.language)
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """The text of `key` with its {names} filled in. Raises KeyError for an unknown key."""
+        text = self._texts[key]
+        return text.format(**values) if values else text
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._texts
+
+    def label(self, setting: Declaration) -> str:
+        """What the setting is called on screen."""
+        return self._texts.get(f"label.{setting.name}", setting.label)
+
+    def help(self, setting: Declaration) -> str:
+        """The sentence that explains the setting."""
+        return self._texts.get(f"help.{setting.name}", setting.help)
+
+    def choice(self, setting: Declaration, value: str) -> str:
+        """How one of the setting's choices is shown."""
+        return self._texts.get(f"choice.{setting.name}.{value}", value)
+
+    def size(self, number: float) -> str:
+        """A file size as people say it: 73 kB, 18.4 MB, 6.9 GB."""
+        for unit, limit in (("GB", 1e9), ("MB", 1e6)):
+            if number >= limit * 0.9995:
+                value = number / limit
+                return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+        return f"{max(1, round(number / 1e3)) if number else 0} kB"
+
+    def duration(self, seconds: float) -> str:
+        """A time as people say it: 8 s, 3 min, 1 h 20 min."""
+        if seconds < 60:
+            return self("frame.seconds", seconds=max(1, round(seconds)))
+        minutes = round(seconds / 60)
+        if minutes < 60:
+            return self("frame.minutes", minutes=minutes)
+        return self("frame.hours", hours=minutes // 60, minutes=minutes % 60)
+
+
+def split_access_key(text: str) -> tuple[str, int]:
+    """The text without its "&", and the place of the letter behind it (-1: none)."""
+    place = text.find("&")
+    if place < 0:
+        return text, -1
+    return text[:place] + text[place + 1 :], place
+
+
+def system_language() -> str:
+    """The language to use: the one asked for, else the system's, else English."""
+    asked = os.environ.get("EASY_LORA_LANGUAGE", "")[:2].lower()
+    if asked in LANGUAGES:
+        return asked
+    if sys.platform == "win32":
+        number = ctypes.windll.kernel32.GetUserDefaultUILanguage()
+        name = locale.windows_locale.get(number, "en")
+    else:
+        names = (os.environ.get(key) for key in ("LC_ALL", "LC_MESSAGES", "LANG"))
+        name = next((name for name in names if name), "en")
+    return name[:2] if name[:2] in LANGUAGES else "en"
+
+
+def _read(language: str) -> dict[str, str]:
+    return json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))

@@ -1,0 +1,101 @@
+"""The row of a setting that is a file or a folder: typed, pasted, dropped, browsed or recent."""
+
+from __future__ import annotations
+
+import tkinter
+from pathlib import Path
+from tkinter import filedialog, ttk
+from typing import Any
+
+from easy_scripts.wizard.drop import clean_path, take_drops
+from easy_scripts.wizard.rows import VariableRow
+
+KIND_OF_PATH = {"file": "file", "folder": "folder", "output folder": "folder"}
+
+
+class PathRow(VariableRow):
+    """A field over the whole width, the recent paths in its list, and a button to browse."""
+
+    wide = True
+
+    def make_field(self, parent: tkinter.Misc) -> ttk.Frame:
+        """The field with its button."""
+        field = ttk.Frame(parent)
+        field.columnconfigure(0, weight=1)
+        variable = self.make_variable(tkinter.StringVar(parent))
+        self._entry = ttk.Combobox(field, textvariable=variable, postcommand=self._offer_recent)
+        self._entry.grid(row=0, column=0, sticky="ew")
+        self._entry.bind("<FocusOut>", lambda _: self._clean(), add="+")
+        self._entry.bind("<<Paste>>", lambda _: self._entry.after_idle(self._clean), add="+")
+        browse = self.texts("frame.browse")
+        button = ttk.Button(field, text=browse, style="Wide.TButton", command=self.browse)
+        button.grid(row=0, column=1, padx=(self.theme.px(8), 0))
+        for widget in (field, self._entry, self.frame):
+            take_drops(widget, self._dropped)
+        return field
+
+    def input(self) -> ttk.Combobox:
+        """The field itself."""
+        return self._entry
+
+    def shown_as(self, value: Any) -> str:
+        """A path as it stands."""
+        return "" if value is None else str(value)
+
+    def browse(self) -> None:
+        """Let the user choose in the system's window."""
+        chosen = self.choose()
+        if chosen:
+            self._take(chosen)
+
+    def choose(self) -> str:
+        """The path chosen in the system's window; empty when it was closed. Tests replace this."""
+        options: dict[str, Any] = {"parent": self.wizard.root, "initialdir": self._start_folder(),
+                                   "title": self.texts.label(self.setting)}  # fmt: skip
+        if KIND_OF_PATH.get(self.setting.path) == "folder":
+            return filedialog.askdirectory(**options)
+        return filedialog.askopenfilename(filetypes=self.wizard.file_types(), **options)
+
+    def _start_folder(self) -> str:
+        for text in (self.read(), *self.wizard.memory.recent(self.setting.name)):
+            path = Path(clean_path(text))
+            for folder in (path, path.parent):
+                if text and folder.is_dir():
+                    return str(folder)
+        return str(Path.home())
+
+    def _take(self, path: str) -> None:
+        self.variable.set(str(Path(clean_path(path))))
+        self._entry.xview_moveto(1)
+        self.check()
+
+    def _dropped(self, paths: list[str]) -> None:
+        if paths:
+            self._take(paths[0])
+
+    def _clean(self) -> None:
+        text = clean_path(self.read())
+        if text != self.read():
+            self.variable.set(text)
+
+    def _offer_recent(self) -> None:
+        self._entry.configure(values=self.wizard.memory.recent(self.setting.name))
+
+    def check(self) -> bool:
+        """Also see that what is to be read is there; note it as used."""
+        text = clean_path(str(self.answers[self.setting.name] or ""))
+        good = super().check()
+        if good and text:
+            missing = self._missing(Path(text))
+            self.show_error(missing)
+            good = missing is None
+            if good and Path(text).exists():
+                self.wizard.memory.note_path(self.setting.name, text)
+        return good
+
+    def _missing(self, path: Path) -> str | None:
+        if self.setting.path == "folder" and not path.is_dir():
+            return self.texts("frame.no_folder", path=path)
+        if self.setting.path == "file" and not path.exists():
+            return self.texts("frame.no_file", path=path)
+        return None

@@ -1,0 +1,1 @@
+"""Every text of the windows, one JSON file a language; see catalogue.py."""

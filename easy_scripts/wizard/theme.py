@@ -1,0 +1,238 @@
+"""How the windows look: the Sun Valley theme in the system's light or dark, at the screen's scale.
+
+sv-ttk draws with pictures and pixel sizes made for 96 dots an inch. For finer screens its own
+definition is read with every size multiplied, and its pictures enlarged, before Tk sees it.
+
+For tests and pictures: EASY_LORA_THEME=light|dark, EASY_LORA_SCALE=200 (per cent).
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import io
+import math
+import os
+import re
+import sys
+import tkinter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tkinter import font, ttk
+
+import sv_ttk
+
+SIZES = re.compile(r"(-(?:border|padding|width|height|size)) (\{[\d ]+\}|-?\d+)")
+SHEET = "-file $imgfile -format png"
+FAMILIES = {
+    "en": ("Segoe UI Variable Text", "Segoe UI", "Noto Sans", "Cantarell", "DejaVu Sans"),
+    "ja": ("Yu Gothic UI", "Meiryo UI", "Noto Sans CJK JP", "Hiragino Sans", "DejaVu Sans"),
+}
+FONT_SIZES = {  # logical pixels
+    "SunValleyCaptionFont": 12, "SunValleyBodyFont": 14, "SunValleyBodyStrongFont": 14,
+    "SunValleyBodyLargeFont": 18, "SunValleySubtitleFont": 20, "SunValleyTitleFont": 26,
+}  # fmt: skip
+BOLD = {"SunValleyBodyStrongFont", "SunValleySubtitleFont", "SunValleyTitleFont"}
+CAPTION, BODY, STRONG, TITLE = (
+    "SunValleyCaptionFont", "SunValleyBodyFont", "SunValleyBodyStrongFont", "SunValleyTitleFont",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours that canvases and labels of ours use, as "#rrggbb"."""
+
+    background: str
+    side: str
+    card: str
+    line: str
+    text: str
+    muted: str
+    accent: str
+    on_accent: str
+    error: str
+    good: str
+    warning: str
+
+
+LIGHT = Colours("#fafafa", "#f0f0f0", "#ffffff", "#dcdcdc", "#1c1c1c", "#616161", "#005fb8",
+                "#ffffff", "#c42b1c", "#0f7b0f", "#8a5100")  # fmt: skip
+DARK = Colours("#1c1c1c", "#242424", "#2a2a2a", "#3d3d3d", "#fafafa", "#b4b4b4", "#57c8ff",
+               "#000000", "#ff99a4", "#6ccb5f", "#f5c04a")  # fmt: skip
+
+
+class Theme:
+    """The look of one root window; `changed` is called after light and dark were swapped."""
+
+    def __init__(self, root: tkinter.Tk, language: str = "en") -> None:
+        self.root = root
+        self.scale = screen_scale(root)
+        self.changed: list = []
+        root.tk.call("tk", "scaling", self.scale * 96 / 72)
+        _load(root, self.scale)
+        _choose_fonts(root, self.scale, language)
+        self.dark = system_is_dark()
+        self._apply()
+
+    @property
+    def colours(self) -> Colours:
+        """The colours in force."""
+        return DARK if self.dark else LIGHT
+
+    def px(self, logical: float) -> int:
+        """Screen pixels for a length at 100 %."""
+        return round(logical * self.scale)
+
+    def follow_system(self) -> None:
+        """Swap light and dark if the system did."""
+        dark = system_is_dark()
+        if dark != self.dark:
+            self.dark = dark
+            self._apply()
+            for tell in self.changed:
+                tell()
+
+    def _apply(self) -> None:
+        sv_ttk.set_theme("dark" if self.dark else "light", self.root)
+        colours, style = self.colours, ttk.Style(self.root)
+        for name, background in (("", colours.background), ("Side.", colours.side),
+                                 ("Inner.", colours.card)):  # fmt: skip
+            style.configure(f"{name}TFrame", background=background)
+            style.configure(f"{name}TLabel", background=background, foreground=colours.text)
+            for kind, colour in (("Muted", colours.muted), ("Error", colours.error),
+                                 ("Good", colours.good), ("Warning", colours.warning),
+                                 ("Accent", colours.accent)):  # fmt: skip
+                style.configure(f"{name}{kind}.TLabel", background=background, foreground=colour)
+        style.configure("Title.TLabel", font=TITLE)
+        style.configure("Strong.TLabel", font=STRONG)
+        style.configure("Inner.Strong.TLabel", font=STRONG, background=colours.card)
+        style.configure("Side.Strong.TLabel", font=STRONG, background=colours.side)
+        wide = (self.px(16), self.px(4), self.px(16), self.px(5))
+        style.configure("Wide.TButton", padding=wide)
+        style.configure("Accent.TButton", padding=wide)
+        style.configure("Switch.TCheckbutton", padding=self.px(4))
+        line = font.nametofont(BODY, self.root).metrics("linespace")
+        style.configure("Treeview", rowheight=line + self.px(6))
+        self._colour_lists()
+        _darken_title_bar(self.root, self.dark)
+
+    def _colour_lists(self) -> None:
+        """The lists of combo boxes are no ttk widgets: those to come, and those there are."""
+        colours = self.colours
+        looks = {"background": colours.card, "foreground": colours.text,
+                 "selectBackground": colours.accent, "selectForeground": colours.on_accent,
+                 "highlightThickness": 0, "borderWidth": 0, "font": BODY}  # fmt: skip
+        for option, value in looks.items():
+            self.root.option_add(f"*TCombobox*Listbox.{option}", value)
+        for box in _boxes(self.root):
+            popdown = self.root.tk.call("ttk::combobox::PopdownWindow", box)
+            words = [word for pair in looks.items() for word in (f"-{pair[0].lower()}", pair[1])]
+            self.root.tk.call(f"{popdown}.f.l", "configure", *words)
+
+
+def screen_scale(root: tkinter.Tk) -> float:
+    """The screen's scale: 1 at 96 dots an inch; in quarters, from 1 to 3."""
+    with suppress(ValueError, KeyError):
+        return min(3.0, max(1.0, float(os.environ["EASY_LORA_SCALE"]) / 100))
+    return min(3.0, max(1.0, round(root.winfo_fpixels("1i") / 96 * 4) / 4))
+
+
+def system_is_dark() -> bool:
+    """Whether the system's windows are dark; light where that cannot be known."""
+    asked = os.environ.get("EASY_LORA_THEME")
+    if asked in ("light", "dark"):
+        return asked == "dark"
+    if sys.platform == "win32":
+        import winreg
+
+        place = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, place) as key:
+            return winreg.QueryValueEx(key, "AppsUseLightTheme")[0] == 0
+        return False
+    return "dark" in os.environ.get("GTK_THEME", "").lower()
+
+
+def _boxes(widget: tkinter.Misc) -> Iterator[ttk.Combobox]:
+    for child in widget.winfo_children():
+        if child.winfo_class() == "TCombobox":
+            yield child
+        yield from _boxes(child)
+
+
+def _darken_title_bar(root: tkinter.Tk, dark: bool) -> None:
+    if sys.platform != "win32":
+        return
+    root.update_idletasks()
+    with suppress(OSError, AttributeError):
+        handle = ctypes.windll.user32.GetParent(root.winfo_id())
+        value = ctypes.c_int(int(dark))
+        dwm_use_dark_title_bar = 20
+        ctypes.windll.dwmapi.DwmSetWindowAttribute(
+            handle, dwm_use_dark_title_bar, ctypes.byref(value), ctypes.sizeof(value)
+        )
+
+
+def _load(root: tkinter.Tk, scale: float) -> None:
+    """Give Tk the definition of sv-ttk, enlarged; sv-ttk itself then finds it loaded."""
+    folder = Path(sv_ttk.__file__).parent
+    for name in ("light", "dark"):
+        text = (folder / "theme" / f"{name}.tcl").read_text(encoding="utf-8")
+        sprites = (folder / "theme" / f"sprites_{name}.tcl").read_text(encoding="utf-8")
+        sheet = (folder / "theme" / f"spritesheet_{name}.png").read_bytes()
+        if scale != 1:
+            sprites, sheet = _enlarge(sprites, sheet, scale)
+        root.tk.eval(sprites)
+        root.tk.setvar("easy_lora_sheet", base64.b64encode(sheet).decode())
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("source "))
+        text = text.replace(SHEET, "-data $::easy_lora_sheet -format png")
+        root.tk.eval(multiply_sizes(text, scale))
+    main = (folder / "sv.tcl").read_text(encoding="utf-8")
+    main = "\n".join(line for line in main.splitlines() if not line.startswith("source "))
+    root.tk.eval(multiply_sizes(main, scale))
+    # sv-ttk would give every label a colour of its own, over the one of its style
+    root.tk.eval("proc tk_setPalette {args} {}")
+    root._sv_ttk_loaded = True  # the sign by which sv-ttk knows
+
+
+def multiply_sizes(definition: str, scale: float) -> str:
+    """The Tcl text with the numbers of its size options multiplied."""
+
+    def larger(found: re.Match) -> str:
+        numbers = re.sub(r"-?\d+", lambda n: str(round(int(n[0]) * scale)), found[2])
+        return f"{found[1]} {numbers}"
+
+    return SIZES.sub(larger, definition)
+
+
+def _enlarge(sprites: str, sheet: bytes, scale: float) -> tuple[str, bytes]:
+    """The list of pictures and the sheet that holds them, each picture enlarged by itself."""
+    from PIL import Image  # only finer screens pay for loading it
+
+    picture = Image.open(io.BytesIO(sheet)).convert("RGBa")
+    rows = re.findall(r"([\w-]+) (\d+) (\d+) (\d+) (\d+)", sprites)
+    column = math.ceil(52 * scale)
+    larger = Image.new("RGBa", (column * 10, column * math.ceil(len(rows) / 10)))
+    places = []
+    for index, (name, *numbers) in enumerate(rows):
+        x, y, width, height = map(int, numbers)
+        size = (round(width * scale), round(height * scale))
+        sprite = picture.crop((x, y, x + width, y + height)).resize(size, Image.Resampling.BICUBIC)
+        place = (index % 10 * column, index // 10 * column)
+        larger.paste(sprite, place)
+        places.append(f"{name} {place[0]} {place[1]} {size[0]} {size[1]}")
+    file = io.BytesIO()
+    larger.convert("RGBA").save(file, "png", compress_level=1)
+    return f"set ::spriteinfo [list {' '.join(places)}]", file.getvalue()
+
+
+def _choose_fonts(root: tkinter.Tk, scale: float, language: str) -> None:
+    present = set(font.families(root))
+    family = next((name for name in FAMILIES[language] if name in present), "TkDefaultFont")
+    for name, size in FONT_SIZES.items():
+        font.nametofont(name, root).configure(
+            family=family, size=-round(size * scale), weight="bold" if name in BOLD else "normal"
+        )
+    for name in ("TkDefaultFont", "TkTextFont", "TkMenuFont", "TkHeadingFont", "TkTooltipFont"):
+        font.nametofont(name, root).configure(family=family, size=-round(14 * scale))

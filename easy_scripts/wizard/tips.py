@@ -1,0 +1,35 @@
+"""Tooltips: `add_tip(widget, text, theme)`. One is made when the pointer first comes by."""
+
+from __future__ import annotations
+
+import tkinter
+
+from easy_scripts.wizard.theme import CAPTION, Theme
+
+DELAY = 0.6  # seconds
+WIDTH = 320  # logical pixels
+
+
+def add_tip(widget: tkinter.Misc, text: str, theme: Theme) -> None:
+    """Show `text` beside the pointer when it rests on `widget`."""
+
+    def make(event: tkinter.Event) -> None:
+        widget.unbind("<Enter>", binding)
+        from tktooltip import ToolTip
+
+        colours = theme.colours
+        tip = ToolTip(
+            widget, msg=text, delay=DELAY, follow=False, y_offset=theme.px(16),
+            parent_kwargs={"bg": colours.line, "padx": 1, "pady": 1},
+            bg=colours.card, fg=colours.text, font=CAPTION, width=theme.px(WIDTH),
+            padx=theme.px(10), pady=theme.px(6),
+        )  # fmt: skip
+        theme.changed.append(lambda: recolour(tip))
+        tip.on_enter(event)
+
+    def recolour(tip: tkinter.Toplevel) -> None:
+        if tip.winfo_exists():
+            tip.configure(bg=theme.colours.line)
+            tip.message_widget.configure(bg=theme.colours.card, fg=theme.colours.text)
+
+    binding = widget.bind("<Enter>", make, add="+")

@@ -1,0 +1,305 @@
+"""The window of a wizard: steps at the side, a page that scrolls, buttons below.
+
+    show_wizard(Plan("resize", ResizeSettings, (FilesPage, SizePage, ...)), {"model": [...]})
+
+Return goes on, Escape and the cross leave, Alt and the underlined letter reach every button.
+What was entered is kept as a draft and offered at the next start.
+"""
+
+from __future__ import annotations
+
+import tkinter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from tkinter import ttk
+from typing import Any
+
+from easy_scripts.wizard.answers import Answers
+from easy_scripts.wizard.ask import ask
+from easy_scripts.wizard.catalogue import Catalogue, split_access_key
+from easy_scripts.wizard.drop import enable_drops
+from easy_scripts.wizard.footer import Footer
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.remembered import Memory
+from easy_scripts.wizard.screen import open_root
+from easy_scripts.wizard.scrolled import Scrolled
+from easy_scripts.wizard.step_list import StepList
+from easy_scripts.wizard.theme import Theme
+
+SIZE = (980, 680)  # logical pixels
+LEAST = (760, 480)
+TASKBAR = 72  # title bar and taskbar together
+DRAFT_DELAY = 400  # milliseconds after the last change
+LOOK_AT_SYSTEM = 4000  # milliseconds between looks whether light became dark
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A wizard: its name (which its texts and its memory bear), its settings and its pages."""
+
+    name: str
+    settings_class: type
+    pages: tuple[type[Page], ...]
+    file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
+
+
+class Wizard:
+    """One open wizard. Pages find here: texts, theme, answers, memory, and the ways onward."""
+
+    def __init__(
+        self, root: tkinter.Tk, plan: Plan, texts: Catalogue, memory: Memory,
+        given: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self.root, self.plan, self.texts, self.memory = root, plan, texts, memory
+        self.theme = Theme(root, texts.language)
+        self.answers = Answers(plan.settings_class)
+        self.facts: dict[str, Any] = {}  # what pages found out, for other pages
+        self.drops = enable_drops(root)
+        self._draft_job: str | None = None
+        self._given = bool(given)
+        self._build()
+        self.pages = [page(self) for page in plan.pages]
+        self._steps.fill([self.texts(f"{page.name}.step") for page in self.pages])
+        self.answers.update(given)
+        self.current = -1
+        self._bind_keys()
+        self._place()
+        self.go_to(0)
+        self.answers.watch(self._plan_draft)
+
+    # --- building ------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        theme, root = self.theme, self.root
+        root.configure(background=theme.colours.background)
+        root.columnconfigure(1, weight=1)
+        root.rowconfigure(0, weight=1)
+        self._steps = StepList(root, theme, self.texts(f"{self.plan.name}.title"))
+        self._steps.grid(row=0, column=0, rowspan=2, sticky="ns")
+        content = ttk.Frame(root, padding=(theme.px(32), theme.px(28), theme.px(16), 0))
+        content.grid(row=0, column=1, sticky="nsew")
+        content.columnconfigure(0, weight=1)
+        content.rowconfigure(2, weight=1)
+        self._title = ttk.Label(content, style="Title.TLabel")
+        self._title.grid(sticky="w")
+        self._intro = ttk.Label(content, style="Muted.TLabel")
+        self._intro.grid(row=1, sticky="ew", pady=(theme.px(4), theme.px(22)))
+        self._intro.bind("<Configure>", lambda event: self._wrap_intro(event.width))
+        self._holder = ttk.Frame(content)
+        self._holder.grid(row=2, sticky="nsew")
+        self._holder.columnconfigure(0, weight=1)
+        self._holder.rowconfigure(0, weight=1)
+        self.footer = Footer(root, theme, self.texts, self.back, self.next, self.close)
+        self.footer.grid(row=1, column=1, sticky="ew")
+        theme.changed.append(lambda: root.configure(background=theme.colours.background))
+
+    def _wrap_intro(self, width: int) -> None:
+        self._intro.configure(wraplength=max(200, width))
+
+    def _bind_keys(self) -> None:
+        root = self.root
+        root.protocol("WM_DELETE_WINDOW", self.close)
+        root.bind("<Escape>", lambda _: self.close())
+        for key in ("<Return>", "<KP_Enter>"):
+            root.bind(key, self._return_pressed)
+        root.bind_all("<FocusIn>", self._focus_moved, add="+")
+        root.bind_all("<MouseWheel>", lambda event: self._wheel(-event.delta / 120))
+        root.bind_all("<Button-4>", lambda _: self._wheel(-1))
+        root.bind_all("<Button-5>", lambda _: self._wheel(1))
+        for kind in ("TCombobox", "TSpinbox"):  # scrolling past a field must not change it
+            for wheel in ("<MouseWheel>", "<Button-4>", "<Button-5>"):
+                root.unbind_class(kind, wheel)
+        root.after(LOOK_AT_SYSTEM, self._look_at_system)
+
+    def access_key(self, text: str, action: Callable[[], None]) -> tuple[str, int]:
+        """Bind Alt and the letter marked by "&" to `action`; label and underline for the widget."""
+        label, place = split_access_key(text)
+        if place >= 0:
+            self.root.bind(f"<Alt-{label[place].lower()}>", lambda _: action())
+        return label, place
+
+    def file_types(self) -> list[tuple[str, str]]:
+        """What the system's window for choosing files offers to show."""
+        kinds = [(self.texts(key), patterns) for key, patterns in self.plan.file_types]
+        return [*kinds, (self.texts("frame.all_files"), "*")]
+
+    # --- size and place ------------------------------------------------------------------
+
+    def _place(self) -> None:
+        root, theme = self.root, self.theme
+        room = (root.winfo_screenwidth(), root.winfo_screenheight() - theme.px(TASKBAR))
+        least = [min(theme.px(LEAST[axis]), room[axis]) for axis in (0, 1)]
+        root.minsize(*least)
+        kept = self.memory.get("place", [0, 0, 0, 0])
+        if len(kept) == 4 and all(isinstance(number, int) for number in kept) and kept[2]:
+            width, height = (
+                max(least[axis], min(kept[2 + axis], room[axis])) for axis in (0, 1)
+            )  # fmt: skip
+            x = max(0, min(kept[0], room[0] - width))
+            y = max(0, min(kept[1], room[1] - height))
+        else:
+            width, height = (min(theme.px(SIZE[axis]), room[axis]) for axis in (0, 1))
+            x, y = (room[0] - width) // 2, (room[1] - height) // 2
+        root.geometry(f"{width}x{height}+{x}+{y}")
+
+    def show(self) -> None:
+        """Show the window in front of all others, once."""
+        root = self.root
+        root.deiconify()
+        root.lift()
+        root.attributes("-topmost", True)
+        root.after(300, lambda: root.attributes("-topmost", False))
+        root.focus_force()
+        self.page.focus_first()
+
+    # --- going from page to page ---------------------------------------------------------
+
+    @property
+    def page(self) -> Page:
+        """The page on screen."""
+        return self.pages[self.current]
+
+    def go_to(self, index: int) -> None:
+        """Show page `index`, building it when it is first seen."""
+        if self.current >= 0:
+            self.page.leave()
+            self.page.frame.grid_remove()
+        self.current = index
+        page = self.page
+        if page.frame is None:
+            page.frame = Scrolled(self._holder, self.theme)
+            page.build(page.frame.body)
+        self._title.configure(text=self.texts(f"{page.name}.title"))
+        intro = f"{page.name}.intro"
+        self._intro.configure(text=self.texts(intro) if intro in self.texts else "")
+        page.frame.grid(row=0, column=0, sticky="nsew")
+        page.frame.to_top()
+        self._steps.mark(index)
+        page.enter()
+        self.refresh_footer()
+        if index == 0:
+            self._offer_draft()
+        page.focus_first()
+
+    def refresh_footer(self) -> None:
+        """Let the buttons say what the page on screen allows."""
+        page = self.page
+        self.footer.show(
+            back=page.can_go_back and self.current > 0,
+            next_text=self.texts(page.next_text) if page.next_text else None,
+            cancel_text=self.texts(page.cancel_text),
+        )
+
+    def back(self) -> None:
+        """One page back, whatever is wrong on this one."""
+        if self.page.can_go_back and self.current > 0:
+            self.go_to(self.current - 1)
+
+    def next(self) -> None:
+        """One page on, if nothing is wrong on this one."""
+        page = self.page
+        if page.next_text and page.check():
+            page.proceed()
+
+    def go_on(self) -> None:
+        """Show the next page."""
+        self.go_to(self.current + 1)
+
+    def show_error(self, name: str | None, message: str) -> bool:
+        """Go to the page that has the setting and show the error there; False if none has."""
+        for index, page in enumerate(self.pages):
+            if name and name in page.setting_names():
+                self.go_to(index)
+                page.show_error(name, message)
+                return True
+        return False
+
+    def close(self) -> None:
+        """Leave the wizard; asks once if work would be lost by that."""
+        if self.page.busy:
+            self.page.leave_busy()
+            return
+        self.end()
+
+    def end(self) -> None:
+        """Keep draft and place, and close the window."""
+        self.keep_draft()
+        root = self.root
+        if root.state() == "normal":
+            place = [root.winfo_x(), root.winfo_y(), root.winfo_width(), root.winfo_height()]
+            self.memory.keep("place", place)
+        for page in self.pages:
+            page.closing()
+        root.destroy()
+
+    def ask(self, key: str, harmless: int = 0, **values: Any) -> int:
+        """Ask the question `key` of the catalogue (KEY.heading, .text, .answers split by |)."""
+        texts = self.texts
+        return ask(
+            self.root, self.theme, texts(f"{key}.heading", **values),
+            texts(f"{key}.text", **values), texts(f"{key}.answers").split("|"), harmless,
+        )  # fmt: skip
+
+    # --- draft ---------------------------------------------------------------------------
+
+    def _plan_draft(self) -> None:
+        if self._draft_job:
+            self.root.after_cancel(self._draft_job)
+        self._draft_job = self.root.after(DRAFT_DELAY, self.keep_draft)
+
+    def keep_draft(self) -> None:
+        """Write what was entered to the disk."""
+        self._draft_job = None
+        entered = self.answers.entered()
+        if entered:
+            self.memory.keep("draft", entered)
+
+    def _offer_draft(self) -> None:
+        draft = self.memory.get("draft", {})
+        if draft and not self._given and not self.answers.entered():
+            self.page.offer(
+                self.texts("frame.draft"), self.texts("frame.draft_use"),
+                lambda: self.answers.update(draft),
+            )  # fmt: skip
+        self._given = True  # offered once
+
+    # --- keys ----------------------------------------------------------------------------
+
+    def _return_pressed(self, event: tkinter.Event) -> None:
+        widget = event.widget
+        if isinstance(widget, ttk.Button | ttk.Checkbutton | ttk.Radiobutton):
+            widget.invoke()
+        elif not isinstance(widget, tkinter.Text | ttk.Combobox):
+            self.next()
+
+    def _focus_moved(self, event: tkinter.Event) -> None:
+        frame = self.page.frame if self.current >= 0 else None
+        if frame and str(event.widget).startswith(str(frame.body)) and frame.scrolls:
+            frame.show(event.widget)
+
+    def _wheel(self, notches: float) -> None:
+        if self.current >= 0 and self.page.frame:
+            self.page.frame.wheel(notches)
+
+    def _look_at_system(self) -> None:
+        self.theme.follow_system()
+        self.root.after(LOOK_AT_SYSTEM, self._look_at_system)
+
+
+def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
+    """Open the wizard with what is `given` filled in, and stay until it is closed.
+
+    Raises SuiteError when there is no screen or no Tk.
+    """
+    wizard = open_wizard(plan, given)
+    wizard.root.mainloop()
+    return wizard
+
+
+def open_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
+    """The wizard on screen, its main loop not yet running."""
+    texts = Catalogue()
+    root = open_root(texts(f"{plan.name}.title"), texts(f"{plan.name}.without_window"))
+    wizard = Wizard(root, plan, texts, Memory(plan.name), given or {})
+    wizard.show()
+    return wizard
