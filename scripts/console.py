@@ -12,6 +12,7 @@ from tqdm import tqdm
 from scripts.core.events import (
     Done,
     Event,
+    Facts,
     Note,
     Planned,
     Preview,
@@ -93,6 +94,8 @@ def _text_of(event: Event) -> str:
         return ""
     if isinstance(event, Planned):
         return json.dumps(event.plan, indent=2, ensure_ascii=True)
+    if isinstance(event, Facts):
+        return event.text or json.dumps(event.facts, indent=2, ensure_ascii=True)
     if isinstance(event, Note):
         return event.text
     if isinstance(event, Preview):

@@ -94,6 +94,15 @@ class Planned(Event):
 
 
 @dataclass(frozen=True)
+class Facts(Event):
+    """What was found out about a file or a result. A terminal shows `text` in its place, if any."""
+
+    kind: ClassVar[str] = "facts"
+    facts: dict
+    text: str | None = None
+
+
+@dataclass(frozen=True)
 class Note(Event):
     """Something worth knowing that needs no action."""
 
@@ -121,7 +130,7 @@ class Done(Event):
 
 EVENT_KINDS: dict[str, type[Event]] = {
     event.kind: event
-    for event in (Start, Planned, Stage, Step, Preview, Saved, Note, Problem, Done)
+    for event in (Start, Planned, Facts, Stage, Step, Preview, Saved, Note, Problem, Done)
 }
 
 Report = Callable[[Event], None]
