@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scripts.models.frozen_convolution import FrozenConv2d
+from scripts.models.lean_backward import FrozenConv2d
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max

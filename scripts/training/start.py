@@ -26,7 +26,7 @@ from scripts.dataset.latents import LatentSource, prepare_latents
 from scripts.lora.metadata import BaseHashes
 from scripts.lora.network import LoRANetwork
 from scripts.models.fp8 import keep_in_fp8
-from scripts.models.frozen_convolution import forget_inputs
+from scripts.models.lean_backward import keep_less
 from scripts.models.load import (
     load_text_encoders,
     load_tokenizers,
@@ -168,7 +168,7 @@ def prepare(
     unet = load_unet(base, formats.base, device)
     if formats.fp8_base:
         keep_in_fp8(unet, formats.base)
-    forget_inputs(unet)
+    keep_less(unet)
     torch.manual_seed(settings.seed)
     network = LoRANetwork.create(unet, text_encoders, base.family, settings)
     _set_modes(unet, text_encoders, network, settings)
