@@ -14,6 +14,7 @@ import numpy as np
 
 Shapes = Mapping[str, tuple[int, ...]]
 Parts = Mapping[str, np.ndarray]
+Sizes = tuple[tuple[int, ...], int | None, int]
 Factors = tuple[np.ndarray, np.ndarray]  # up (out, r), down (r, in·kh·kw)
 
 
@@ -24,11 +25,13 @@ class OddParts(Exception):
 @dataclass(frozen=True)
 class Layer:
     """What the shapes of a layer's parts tell: the kind, the shape of ΔW, the rank that alpha is
-    divided by (None where the kind has no alpha), and the parts that hold numbers."""
+    divided by (None where the kind has no alpha), the rank that ΔW can have, and the parts that
+    hold numbers."""
 
     kind: str
     shape: tuple[int, ...]
     rank: int | None
+    full_rank: int
     weights: tuple[str, ...]
 
 
@@ -44,11 +47,12 @@ def read_layer(parts: Shapes, kernel: tuple[int, ...]) -> Layer:
     for kind, needed, read in KINDS:
         if all(any(part.startswith(sign) for part in weights) for sign in needed):
             try:
-                shape, rank = read(parts, kernel)
+                shape, rank, full_rank = read(parts, kernel)
             except (KeyError, IndexError, ValueError) as error:
                 raise OddParts(str(error)) from error
-            return Layer(kind, shape, rank, weights)
-    return Layer("unknown", (), None, weights)
+            largest = min(shape[0], math.prod(shape[1:]))
+            return Layer(kind, shape, rank, min(full_rank, largest), weights)
+    return Layer("unknown", (), None, 0, weights)
 
 
 def make_factors(kind: str, parts: Parts) -> Factors:
@@ -61,7 +65,7 @@ def _flat(array: np.ndarray) -> np.ndarray:
     return array.reshape(array.shape[0], -1)
 
 
-# --- shapes ----------------------------------------------------------------------------------
+# --- shapes: of ΔW, the rank that alpha is divided by, the columns of up -----------------------
 
 
 def _same(one: int, other: int) -> int:
@@ -70,50 +74,57 @@ def _same(one: int, other: int) -> int:
     return one
 
 
-def _lora_shape(parts: Shapes, _: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+def _lora_shape(parts: Shapes, _: tuple[int, ...]) -> Sizes:
     up, down = parts["lora_up.weight"], parts["lora_down.weight"]
     _same(math.prod(up[2:]), 1)
-    return (up[0], *down[1:]), _same(up[1], down[0])
+    return (up[0], *down[1:]), _same(up[1], down[0]), down[0]
 
 
-def _tucker_shape(parts: Shapes, _: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+def _tucker_shape(parts: Shapes, _: tuple[int, ...]) -> Sizes:
     up, down, mid = (parts[f"lora_{part}.weight"] for part in ("up", "down", "mid"))
     _same(up[1], mid[0])
     _same(math.prod(down[2:]) * math.prod(up[2:]), 1)
-    return (up[0], down[1], *mid[2:]), _same(down[0], mid[1])
+    return (up[0], down[1], *mid[2:]), _same(down[0], mid[1]), mid[0]
 
 
-def _loha_shape(parts: Shapes, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
-    first, second = parts["hada_w1_a"], parts["hada_w1_b"]
+def _loha_shape(parts: Shapes, kernel: tuple[int, ...]) -> Sizes:
+    first, second, third, fourth = (parts[f"hada_w{end}"] for end in ("1_a", "1_b", "2_a", "2_b"))
     if "hada_t1" in parts:
-        core = parts["hada_t1"]
-        _same(second[0], core[1])
-        return (first[1], second[1], *core[2:]), _same(first[0], core[0])
-    _same(parts["hada_w2_a"][1], parts["hada_w2_b"][0])
-    _same(parts["hada_w2_a"][0], first[0])
-    _same(parts["hada_w2_b"][1], second[1])
-    return _unfolded(first[0], second[1], kernel), _same(first[1], second[0])
+        core, other = parts["hada_t1"], parts["hada_t2"]
+        for sides in ((first[0], core[0]), (third[0], other[0]), (fourth[0], other[1]),
+                      (first[1], third[1]), (second[1], fourth[1])):  # fmt: skip
+            _same(*sides)
+        shape = (first[1], second[1], *core[2:])
+        return shape, _same(second[0], core[1]), first[0] * third[0]
+    rank = _same(first[1], second[0])
+    for sides in ((third[1], fourth[0]), (third[0], first[0]), (fourth[1], second[1])):
+        _same(*sides)
+    return _unfolded(first[0], second[1], kernel), rank, rank * third[1]
 
 
-def _lokr_shape(parts: Shapes, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], int | None]:
+def _lokr_shape(parts: Shapes, kernel: tuple[int, ...]) -> Sizes:
     rank = None
     if "lokr_w1" in parts:
         one = parts["lokr_w1"]
+        full_rank = min(one)
     else:
         one = parts["lokr_w1_a"][0], parts["lokr_w1_b"][1]
-        rank = _same(parts["lokr_w1_a"][1], parts["lokr_w1_b"][0])
+        rank = full_rank = _same(parts["lokr_w1_a"][1], parts["lokr_w1_b"][0])
     if "lokr_w2" in parts:
         two = parts["lokr_w2"]
-    elif "lokr_t2" in parts:
-        first, second, core = parts["lokr_w2_a"], parts["lokr_w2_b"], parts["lokr_t2"]
-        _same(first[0], core[0])
+        full_rank *= min(two[0], math.prod(two[1:]))
+        return (one[0] * two[0], one[1] * two[1], *two[2:]), rank, full_rank
+    first, second = parts["lokr_w2_a"], parts["lokr_w2_b"]
+    if "lokr_t2" in parts:
+        core = parts["lokr_t2"]
+        full_rank *= _same(first[0], core[0])
         rank = _same(second[0], core[1])
         two = (first[1], second[1], *core[2:])
     else:
-        first, second = parts["lokr_w2_a"], parts["lokr_w2_b"]
         rank = _same(first[1], second[0])
+        full_rank *= rank
         two = _unfolded(first[0], math.prod(second[1:]), kernel)
-    return (one[0] * two[0], one[1] * two[1], *two[2:]), rank
+    return (one[0] * two[0], one[1] * two[1], *two[2:]), rank, full_rank
 
 
 def _unfolded(outputs: int, columns: int, kernel: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,10 +133,10 @@ def _unfolded(outputs: int, columns: int, kernel: tuple[int, ...]) -> tuple[int,
     return (outputs, columns // math.prod(kernel), *kernel)
 
 
-def _diff_shape(parts: Shapes, _: tuple[int, ...]) -> tuple[tuple[int, ...], None]:
+def _diff_shape(parts: Shapes, _: tuple[int, ...]) -> Sizes:
     if len(parts["diff"]) < 2:
         raise ValueError("the change of a vector is no LoRA")
-    return parts["diff"], None
+    return parts["diff"], None, min(parts["diff"][0], math.prod(parts["diff"][1:]))
 
 
 # --- factors ---------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ class LoraModule:
         return math.prod(self.shape[2:]) > 1
 
     @property
+    def full_rank(self) -> int:
+        """The rank that ΔW can have: above `rank` for LoHa and LoKr."""
+        return self.layer.full_rank
+
+    @property
     def scale(self) -> float:
         """alpha / rank; 1 for the kinds whose alpha has no meaning."""
         return 1.0 if self.layer.rank is None else self.alpha / self.rank

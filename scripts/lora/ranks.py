@@ -77,6 +77,12 @@ def choose_rank(singular_values: np.ndarray, size: Size, largest: int) -> int:
     return max(1, min(max(1, count) + 1, largest, len(singular_values)))
 
 
+def kept_share(singular_values: np.ndarray, rank: int) -> float:
+    """The share of the Frobenius norm that `rank` singular values keep: √(Σ kept S² / Σ all S²)."""
+    squares = np.asarray(singular_values, np.float64) ** 2
+    return _share(float(squares[:rank].sum()), float(squares.sum()))
+
+
 @dataclass
 class KeptShare:
     """The share of a whole LoRA's Frobenius norm that is kept: √(Σ kept S² / Σ all S²).

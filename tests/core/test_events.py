@@ -16,7 +16,18 @@ def test_every_event_survives_the_wire():
     step = Step(done=3, total=9, epoch=1, loss=0.5, learning_rates={"unet": 1e-4})
     for event in (step, Stage("Loading"), Stage("Encoding", 1, 2), Note("猫 ♂")):
         assert event_from_dict(json.loads(json.dumps(event.as_dict()))) == event
-    kinds = {"start", "plan", "stage", "step", "preview", "saved", "note", "problem", "done"}
+    kinds = {
+        "start",
+        "plan",
+        "facts",
+        "stage",
+        "step",
+        "preview",
+        "saved",
+        "note",
+        "problem",
+        "done",
+    }
     assert set(EVENT_KINDS) == kinds
 
 
