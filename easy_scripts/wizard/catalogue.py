@@ -59,6 +59,10 @@ class Catalogue:
                 return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
         return f"{max(1, round(number / 1e3)) if number else 0} kB"
 
+    def percent(self, share: float, digits: int = 0) -> str:
+        """A share as people say it: 88 %."""
+        return f"{100 * share:.{digits}f} %"
+
     def duration(self, seconds: float) -> str:
         """A time as people say it: 8 s, 3 min, 1 h 20 min."""
         if seconds < 60:

@@ -26,6 +26,7 @@ class Page:
     cancel_text = "frame.cancel"
     can_go_back = True
     busy = False
+    handles: tuple[str, ...] = ()  # settings of the page that have no row of their own
 
     def __init__(self, wizard: Wizard) -> None:
         self.wizard = wizard
@@ -56,21 +57,34 @@ class Page:
 
     def setting_names(self) -> Iterable[str]:
         """The settings that can be changed on this page."""
-        return self.rows
+        return (*self.handles, *self.rows)
 
     def check(self) -> bool:
         """Whether the page may be left forwards; shows every error and goes to the first."""
-        wrong = [row for name, row in self.rows.items() if not row.check() and row.shown]
-        if wrong:
-            wrong[0].focus()
-            self.frame.show(wrong[0].frame)
-        return not wrong
+        errors = self.wizard.errors()
+        wrong = [name for name, row in self.rows.items() if row.shown and not row.check()]
+        together = [name for name in self.setting_names() if name in errors and name not in wrong]
+        for name in reversed(together):  # the first one is shown last and gets the keyboard
+            self.show_error(name, errors[name])
+        if wrong and not together:
+            self.go_to_row(wrong[0])
+        return not wrong and not together
 
     def show_error(self, name: str, message: str) -> None:
-        """Show what the command says is wrong with a setting."""
+        """Show what is wrong with a setting of this page."""
+        self.rows[name].show_error(message)
+        self.go_to_row(name)
+
+    def go_to_row(self, name: str) -> None:
+        """Give the keyboard to a row and bring it into view."""
         row = self.rows[name]
-        row.show_error(message)
+        parent = row.frame.master
+        while parent is not self.frame.body:
+            if isinstance(parent, Fold):
+                parent.unfold()
+            parent = parent.master
         row.focus()
+        self.frame.show(row.frame)
 
     def focus_first(self) -> None:
         """Give the keyboard to the first thing to fill in, else to the Next button."""

@@ -10,13 +10,14 @@ from typing import Any
 from easy_scripts.wizard.drop import clean_path, take_drops
 from easy_scripts.wizard.rows import VariableRow
 
-KIND_OF_PATH = {"file": "file", "folder": "folder", "output folder": "folder"}
+FOLDER, OUTPUT_FOLDER, OUTPUT_FILE = "folder", "output folder", "output file"
 
 
 class PathRow(VariableRow):
     """A field over the whole width, the recent paths in its list, and a button to browse."""
 
     wide = True
+    path_kind: str | None = None  # a page may know better than the declaration
 
     def make_field(self, parent: tkinter.Misc) -> ttk.Frame:
         """The field with its button."""
@@ -52,8 +53,13 @@ class PathRow(VariableRow):
         """The path chosen in the system's window; empty when it was closed. Tests replace this."""
         options: dict[str, Any] = {"parent": self.wizard.root, "initialdir": self._start_folder(),
                                    "title": self.texts.label(self.setting)}  # fmt: skip
-        if KIND_OF_PATH.get(self.setting.path) == "folder":
+        kind = self.path_kind or self.setting.path
+        if kind in (FOLDER, OUTPUT_FOLDER):
             return filedialog.askdirectory(**options)
+        if kind == OUTPUT_FILE:
+            name, ending = Path(self.read()).name, Path(self.read()).suffix
+            return filedialog.asksaveasfilename(initialfile=name, defaultextension=ending,
+                                                confirmoverwrite=False, **options)  # fmt: skip
         return filedialog.askopenfilename(filetypes=self.wizard.file_types(), **options)
 
     def _start_folder(self) -> str:
@@ -94,7 +100,7 @@ class PathRow(VariableRow):
         return good
 
     def _missing(self, path: Path) -> str | None:
-        if self.setting.path == "folder" and not path.is_dir():
+        if self.setting.path == FOLDER and not path.is_dir():
             return self.texts("frame.no_folder", path=path)
         if self.setting.path == "file" and not path.exists():
             return self.texts("frame.no_file", path=path)

@@ -124,7 +124,8 @@ class Row:
             self._message.grid_remove()
 
     def _make_texts(self) -> None:
-        ttk.Label(self.frame, text=self.texts.label(self.setting)).grid(row=0, sticky="w")
+        self.label = ttk.Label(self.frame, text=self.texts.label(self.setting))
+        self.label.grid(row=0, sticky="w")
         text = self.texts.help(self.setting)
         ttk.Label(self.frame, text=text, style="Muted.TLabel", font=CAPTION,
                   wraplength=self.theme.px(HELP_WIDTH)).grid(row=1, sticky="w")  # fmt: skip
@@ -167,7 +168,7 @@ class VariableRow(Row):
     def _typed(self) -> None:
         value = self.read()
         if value != self.shown_as(self.answers[self.setting.name]):
-            self.write(value)
+            self.write(None if value == "" and self.setting.optional else value)
 
     def read(self) -> Any:
         """The value in the field."""

@@ -25,11 +25,13 @@ from easy_scripts.wizard.screen import open_root
 from easy_scripts.wizard.scrolled import Scrolled
 from easy_scripts.wizard.step_list import StepList
 from easy_scripts.wizard.theme import Theme
+from scripts.core.errors import SettingErrors
 
 SIZE = (980, 680)  # logical pixels
 LEAST = (760, 480)
 TASKBAR = 72  # title bar and taskbar together
 DRAFT_DELAY = 400  # milliseconds after the last change
+Read = Callable[[Mapping[str, Any]], Any]
 LOOK_AT_SYSTEM = 4000  # milliseconds between looks whether light became dark
 
 
@@ -40,6 +42,7 @@ class Plan:
     name: str
     settings_class: type
     pages: tuple[type[Page], ...]
+    read: Read | None = None  # raw values -> settings; raises SettingErrors: checks all together
     file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
 
 
@@ -204,6 +207,15 @@ class Wizard:
     def go_on(self) -> None:
         """Show the next page."""
         self.go_to(self.current + 1)
+
+    def errors(self) -> dict[str, str]:
+        """What is wrong with the settings taken together: messages by setting."""
+        try:
+            if self.plan.read:
+                self.plan.read(self.answers.config())
+        except SettingErrors as errors:
+            return {error.setting: str(error) for error in errors.errors}
+        return {}
 
     def show_error(self, name: str | None, message: str) -> bool:
         """Go to the page that has the setting and show the error there; False if none has."""

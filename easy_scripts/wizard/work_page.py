@@ -70,7 +70,10 @@ class WorkPage(Page):
 
     def run_config(self) -> dict:
         """The settings that the command gets."""
-        return self.answers.config()
+        config = self.answers.config()
+        if self.wizard.facts.pop("overwrite", False):
+            config["overwrite"] = True
+        return config
 
     def enter(self) -> None:
         """Start the command."""

@@ -1,0 +1,106 @@
+"""What LoRA files and checkpoints are, told by `scripts.inspect_lora` in the background.
+
+reader = FactsReader(wizard)
+reader.watch(callback)          # callback(path), in the Tk thread
+facts = reader.ask(path)        # FileFacts, at first still reading
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.window import Wizard
+from scripts.core.events import Facts, Problem
+
+AT_ONCE = 2
+POLL = 40  # milliseconds
+
+
+@dataclass
+class FileFacts:
+    """What is known of one file; `problem` says why it cannot be used."""
+
+    path: str
+    reading: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class FactsReader:
+    """Asks for files one after the other; every file is asked about once as long as it is as it
+    was. `arguments` go to the command."""
+
+    def __init__(self, wizard: Wizard, *arguments: str) -> None:
+        self._wizard, self._arguments = wizard, arguments
+        self._known: dict[tuple, FileFacts] = {}
+        self._waiting: deque[FileFacts] = deque()
+        self._running: list[tuple[FileFacts, Child]] = []
+        self._watchers: list[Callable[[str], None]] = []
+        self._job: str | None = None
+
+    def watch(self, watcher: Callable[[str], None]) -> None:
+        """Call `watcher(path)` when something became known of a file."""
+        self._watchers.append(watcher)
+
+    def ask(self, path: str) -> FileFacts:
+        """What is known of the file now; the rest follows."""
+        try:
+            state = os.stat(path)
+            key = (path, state.st_size, state.st_mtime_ns)
+        except OSError:
+            return FileFacts(path, False, {}, self._wizard.texts("frame.no_file", path=path))
+        if key not in self._known:
+            self._known[key] = FileFacts(path)
+            self._waiting.append(self._known[key])
+            self._start_next()
+        return self._known[key]
+
+    def close(self) -> None:
+        """End what still runs."""
+        if self._job:
+            self._wizard.root.after_cancel(self._job)
+        for _, child in self._running:
+            child.kill()
+        self._running.clear()
+        self._waiting.clear()
+
+    def _start_next(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            facts = self._waiting.popleft()
+            try:
+                child = Child("scripts.inspect_lora", [facts.path, "--events", *self._arguments])
+            except OSError as error:
+                facts.reading, facts.problem = False, str(error)
+                self._tell(facts)
+                continue
+            self._running.append((facts, child))
+        if self._running and self._job is None:
+            self._job = self._wizard.root.after(POLL, self._poll)
+
+    def _poll(self) -> None:
+        self._job = None
+        for facts, child in list(self._running):
+            for message in child.messages():
+                if isinstance(message, Facts):
+                    facts.facts = message.facts
+                elif isinstance(message, Problem):
+                    facts.problem = message.message
+                elif isinstance(message, Ended):
+                    self._running.remove((facts, child))
+                    self._finish(facts)
+        self._start_next()
+
+    def _finish(self, facts: FileFacts) -> None:
+        facts.reading = False
+        if not facts.facts and not facts.problem:
+            facts.problem = self._wizard.texts("files.unreadable")
+        self._tell(facts)
+
+    def _tell(self, facts: FileFacts) -> None:
+        for watcher in self._watchers:
+            watcher(facts.path)

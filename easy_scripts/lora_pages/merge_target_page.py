@@ -1,0 +1,95 @@
+"""The second page of merging: a new LoRA or a whole model, and of what size."""
+
+from __future__ import annotations
+
+import tkinter
+from tkinter import ttk
+
+from easy_scripts.lora_pages.file_facts import FactsReader
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.window import Wizard
+
+LORA, CHECKPOINT = "lora", "checkpoint"
+
+
+class MergeTargetPage(Page):
+    """A checkpoint is chosen by giving the setting sd_model."""
+
+    name = "merge_target"
+    for_lora = ("new_rank", "new_conv_rank", "save_precision")
+
+    def __init__(self, wizard: Wizard) -> None:
+        super().__init__(wizard)
+        self.reader = FactsReader(wizard)
+        self.reader.watch(lambda _: self._tell())
+
+    def build(self, body: ttk.Frame) -> None:
+        """Two kinds of result, each with its rows."""
+        theme = self.theme
+        start = CHECKPOINT if self.answers["sd_model"] else LORA
+        self._target = tkinter.StringVar(body, start)
+        self._parts = {}
+        for kind in (LORA, CHECKPOINT):
+            text = self.texts(f"merge_target.{kind}")
+            label, place = self.wizard.access_key(text, lambda kind=kind: self._choose(kind))
+            ttk.Radiobutton(body, text=label, underline=place, value=kind, variable=self._target,
+                            command=self._follow).pack(anchor="w")  # fmt: skip
+            holder = ttk.Frame(body)
+            holder.pack(fill="x", pady=(theme.px(4), theme.px(10)))
+            part = ttk.Frame(holder, padding=(theme.px(30), theme.px(6), 0, 0))
+            self._parts[kind] = (holder, part)
+        self._fill(self._parts[LORA][1], self._parts[CHECKPOINT][1])
+        self.answers.watch(self._tell, "sd_model")
+        self._follow()
+
+    def _fill(self, lora: ttk.Frame, checkpoint: ttk.Frame) -> None:
+        self.add_row(lora, "new_rank")
+        more = self.add_fold(lora, "frame.more")
+        for name in self.for_lora[1:]:
+            self.add_row(more, name)
+        self.add_row(checkpoint, "sd_model")
+
+    def _choose(self, kind: str) -> None:
+        if self.wizard.page is self:
+            self._target.set(kind)
+            self._follow()
+
+    def _follow(self) -> None:
+        kind = self._target.get()
+        for name, (holder, part) in self._parts.items():
+            if name == kind:
+                part.pack(fill="x")
+            else:
+                part.pack_forget()
+                holder.configure(height=1)
+        if kind == LORA:
+            self._checkpoint = self.answers["sd_model"] or getattr(self, "_checkpoint", None)
+            self.answers["sd_model"] = None
+        elif not self.answers["sd_model"]:
+            self.answers["sd_model"] = getattr(self, "_checkpoint", None)
+
+    def _tell(self) -> None:
+        path = str(self.answers["sd_model"] or "")
+        row = self.rows.get("sd_model")
+        if not row or not path or self.answers.error("sd_model"):
+            return
+        facts = self.reader.ask(path)
+        if facts.reading:
+            row.show_info(self.texts("files.reading"))
+        elif facts.facts.get("family_title"):
+            row.show_info(facts.facts["family_title"])
+
+    def check(self) -> bool:
+        """A whole model needs one to start from."""
+        if self._target.get() == CHECKPOINT and not self.answers["sd_model"]:
+            self.show_error("sd_model", self.texts("merge_target.needed"))
+            return False
+        return super().check()
+
+    def focus_first(self) -> None:
+        """Onwards: what is set is right for most."""
+        self.wizard.footer.next.focus_set()
+
+    def closing(self) -> None:
+        """End the child that looks at the model."""
+        self.reader.close()

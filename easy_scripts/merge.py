@@ -1,0 +1,62 @@
+"""The wizard that merges LoRAs: `python -m easy_scripts.merge [FILES]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from easy_scripts.lora_pages.merge_files_page import MergeFilesPage
+from easy_scripts.lora_pages.merge_target_page import MergeTargetPage
+from easy_scripts.lora_pages.result_page import ResultPage
+from easy_scripts.lora_pages.save_page import SavePage
+from easy_scripts.lora_pages.start import LORA_FILES, start
+from easy_scripts.wizard.window import Plan
+from easy_scripts.wizard.work_page import WorkPage
+from scripts.settings.merge import MergeSettings, read_merge_settings
+
+NAMES_IN_PROPOSAL = 3
+LONGEST_NAME = 80
+
+
+class PlacePage(SavePage):
+    """Where the merged file goes."""
+
+    def proposal(self) -> str:
+        """Beside the first LoRA, or beside the checkpoint, named after what is in it."""
+        models = [Path(path) for path in self.answers["models"]]
+        base = self.answers["sd_model"]
+        stems = [path.stem for path in ([Path(base)] if base else []) + models]
+        name = " + ".join(stems[:NAMES_IN_PROPOSAL])[:LONGEST_NAME].rstrip(" .")
+        if len(stems) > NAMES_IN_PROPOSAL:
+            name += f" + {len(stems) - NAMES_IN_PROPOSAL}"
+        place = Path(base) if base else models[0]
+        stem = name if len(stems) > 1 else f"{name}-merged"
+        return str(place.with_name(f"{stem}.safetensors"))
+
+    def results(self) -> list[tuple[Path, str]]:
+        """The one file."""
+        path = Path(str(self.answers["save_to"] or self.proposal()))
+        ending = "" if path.name.lower().endswith(".safetensors") else ".safetensors"
+        return [(path.with_name(path.name + ending), "")]
+
+
+class RunPage(WorkPage):
+    """The merge."""
+
+    module = "scripts.merge_lora"
+
+
+PLAN = Plan(
+    "merge", MergeSettings, (MergeFilesPage, MergeTargetPage, PlacePage, RunPage, ResultPage),
+    read=read_merge_settings, file_types=LORA_FILES,
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Open the wizard with the files given; the exit code."""
+    return start(PLAN, {"models": list(arguments)} if arguments else {})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
