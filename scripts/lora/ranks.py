@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scripts.lora.blocks import block_of
+from scripts.settings.resize import size_title
 
 NO_CHANGE = 1e-6  # a largest singular value up to this is no change at all, as in sd-scripts
 
@@ -37,10 +38,7 @@ class Size:
     @property
     def title(self) -> str:
         """For the name of a file: dim32, dim32-conv16, sv_fro-0.9-32."""
-        conv = "" if self.conv_rank in (None, self.rank) else f"-conv{self.conv_rank}"
-        if self.method is None:
-            return f"dim{self.rank}{conv}"
-        return f"{self.method}-{self.param:g}-{self.rank}{conv}"
+        return size_title(self.rank, self.conv_rank, self.method, self.param)
 
 
 def _sv_ratio(values: np.ndarray, param: float) -> int:

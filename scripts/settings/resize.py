@@ -69,6 +69,14 @@ class ResizeSettings:
     # fmt: on
 
 
+def size_title(
+    rank: int, conv_rank: int | None, method: str | None, param: float | None
+) -> str:  # fmt: skip
+    """What the name of a result ends with: dim32, dim32-conv16, sv_fro-0.9-32."""
+    conv = "" if conv_rank in (None, rank) else f"-conv{conv_rank}"
+    return f"dim{rank}{conv}" if method is None else f"{method}-{param:g}-{rank}{conv}"
+
+
 def read_resize_settings(values: Mapping[str, Any]) -> tuple[ResizeSettings, list[str]]:
     """The settings from raw values by name, and notes on renamed and unneeded keys.
 
