@@ -14,7 +14,7 @@ from easy_scripts.lora_pages.start import LORA_FILES, start
 from easy_scripts.wizard.path_row import FOLDER, OUTPUT_FILE
 from easy_scripts.wizard.window import Plan
 from easy_scripts.wizard.work_page import WorkPage
-from scripts.settings.resize import ResizeSettings, read_resize_settings
+from scripts.settings.resize import ResizeSettings, read_resize_settings, size_title
 
 
 class FilesPage(FileListPage):
@@ -27,33 +27,35 @@ class FilesPage(FileListPage):
 class PlacePage(SavePage):
     """Where the smaller LoRAs go: a file, or a folder for several."""
 
-    def _plan(self) -> tuple[list[Path], list[int]]:
-        sizes = self.answers["new_rank"]
-        return [Path(path) for path in self.answers["model"]], [int(size) for size in sizes]
+    def _names(self) -> list[tuple[Path, str]]:
+        """The LoRA and the name of the file, for each result."""
+        settings, _ = read_resize_settings(self.answers.config())
+        titles = [size_title(rank, settings.new_conv_rank, settings.dynamic_method, param)
+                  for rank in settings.new_rank
+                  for param in settings.dynamic_param or (None,)]  # fmt: skip
+        return [(path, f"{path.stem}-{title}.safetensors")
+                for path in settings.model for title in titles]  # fmt: skip
 
     def enter(self) -> None:
         """A single result is a file, several lie in a folder."""
-        files, sizes = self._plan()
-        several = len(files) * len(sizes) > 1
+        several = len(self._names()) > 1
         self.row.path_kind = FOLDER if several else OUTPUT_FILE
         self.row.label.configure(text=self.texts("save.folder" if several else "save.file"))
         super().enter()
 
     def proposal(self) -> str:
         """Beside the LoRA."""
-        files, sizes = self._plan()
-        if len(files) * len(sizes) > 1:
-            return str(files[0].parent)
-        return str(files[0].with_name(f"{files[0].stem}-dim{sizes[0]}.safetensors"))
+        names = self._names()
+        path, name = names[0]
+        return str(path.parent if len(names) > 1 else path.with_name(name))
 
     def results(self) -> list[tuple[Path, str]]:
         """One file for each LoRA and size."""
-        files, sizes = self._plan()
+        names = self._names()
         place = Path(str(self.answers["save_to"] or self.proposal()))
-        if len(files) * len(sizes) == 1:
+        if len(names) == 1:
             return [(place, "")]
-        return [(place / f"{file.stem}-dim{size}.safetensors", "")
-                for file in files for size in sizes]  # fmt: skip
+        return [(place / name, "") for _, name in names]
 
 
 class RunPage(WorkPage):

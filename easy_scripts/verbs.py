@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from easy_scripts.install import command as setup_command
@@ -39,6 +40,12 @@ def train(arguments: Sequence[str]) -> int:
     return run_in_environment("train", "scripts.train", arguments)
 
 
+def window_or_command(verb: str, command: str, arguments: Sequence[str]) -> int:
+    """The window of the verb, filled with the files given; with any flag, its command."""
+    flags = any(word.startswith("-") for word in arguments)
+    return run_in_environment(verb, command if flags else f"easy_scripts.{verb}", arguments)
+
+
 def test(arguments: Sequence[str]) -> int:
     """Run the tests; they are found from the project folder, so they run there."""
     if any(flag in arguments for flag in HELP_FLAGS):
@@ -58,9 +65,15 @@ VERBS = {
         Verb("setup", "make the private environment, or put it in order", setup_command.main),
         Verb("practice", "bake the practice LoRA: the proof that everything works", practice),
         Verb("train", "train a LoRA: train --config run.json", train),
+        Verb("resize", "make LoRAs smaller: opens a window; with flags, in this console",
+             partial(window_or_command, "resize", "scripts.resize_lora")),
+        Verb("merge", "merge LoRAs: opens a window; with flags, in this console",
+             partial(window_or_command, "merge", "scripts.merge_lora")),
+        Verb("extract", "a LoRA from two models: opens a window; with flags, in this console",
+             partial(window_or_command, "extract", "scripts.extract_lora")),
         Verb("test", "install what the tests need and run them", test),
     )
-}
+}  # fmt: skip
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -114,6 +127,7 @@ def usage() -> str:
             *lines,
             "",
             "python -m easy_scripts VERB --help tells more; --version prints the version.",
+            "A verb with a window opens it when no flag is given; files given are filled in.",
         ]
     )
 

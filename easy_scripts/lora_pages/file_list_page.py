@@ -10,6 +10,7 @@ from easy_scripts.lora_pages.file_card import FileCard
 from easy_scripts.lora_pages.file_facts import FactsReader
 from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_files_of_folders
 from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
 ENDINGS = (".safetensors", ".pt", ".ckpt", ".bin")
@@ -25,6 +26,7 @@ class FileListPage(Page):
         self.handles = (self.setting,)
         self.reader = FactsReader(wizard)
         self.cards: dict[str, FileCard] = {}
+        self._from_folders: set[str] = set()  # taken off again when they turn out to be no LoRA
 
     @property
     def files(self) -> list[str]:
@@ -45,6 +47,8 @@ class FileListPage(Page):
         self._error = ttk.Label(body, style="Error.TLabel", wraplength=theme.px(600))
         self._holder = ttk.Frame(body)
         self._holder.pack(fill="x", pady=(0, theme.px(12)))
+        self._left_out = ttk.Label(body, style="Muted.TLabel", wraplength=theme.px(600),
+                                   font=CAPTION)  # fmt: skip
         self._list = ttk.Frame(self._holder)
         self._empty = self._make_empty(self._holder)
         for widget in (self.wizard.root, self._empty):
@@ -101,7 +105,9 @@ class FileListPage(Page):
 
     def add(self, paths: list[str]) -> None:
         """Add files and the files of folders, each once."""
-        files = with_files_of_folders([clean_path(path) for path in paths], ENDINGS)
+        paths = [clean_path(path) for path in paths]
+        files = with_files_of_folders(paths, ENDINGS)
+        self._from_folders |= set(files) - set(paths)
         if files:
             self.wizard.memory.note_path(self.setting, str(Path(files[0]).parent))
             self.answers[self.setting] = list(dict.fromkeys([*self.files, *files]))
@@ -133,8 +139,16 @@ class FileListPage(Page):
             self._empty.pack(fill="x")
 
     def _known(self, path: str) -> None:
-        if path in self.cards:
-            self.cards[path].show(self.reader.ask(path))
+        facts = self.reader.ask(path)
+        if path not in self.cards:
+            return
+        self.cards[path].show(facts)
+        if facts.problem and path in self._from_folders:
+            self.remove(path)
+            told = self._left_out.cget("text")
+            line = self.texts("files.left_out", name=Path(path).name, reason=facts.problem)
+            self._left_out.configure(text=f"{told}\n{line}".strip())
+            self._left_out.pack(anchor="w", after=self._holder, pady=(0, self.theme.px(12)))
 
     def _say(self, message: str | None) -> None:
         if message:

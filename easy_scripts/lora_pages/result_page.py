@@ -47,16 +47,20 @@ class ResultPage(Page):
         card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(14))
         card.pack(fill="x", pady=(0, theme.px(10)))
         ttk.Label(card, text=path.name, style="Strong.TLabel").pack(anchor="w", padx=theme.px(4))
+        ttk.Label(card, text=str(path.parent), style="Muted.TLabel", font=CAPTION,
+                  wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4))  # fmt: skip
         facts = []
-        after = path.stat().st_size if path.exists() else report.get("after")
-        if report.get("before") and after:
-            facts.append(texts("result.sizes", before=texts.size(report["before"]),
-                               after=texts.size(after)))  # fmt: skip
-        elif after:
-            facts.append(texts.size(after))
+        before, after = report.get("before") or {}, report.get("after") or {}
+        if before.get("dim") and after.get("dim"):
+            facts.append(texts("result.dims", before=before["dim"], after=after["dim"]))
+        size = texts.size(path.stat().st_size) if path.exists() else ""
+        if before.get("size_bytes"):
+            size = texts("result.sizes", before=texts.size(before["size_bytes"]), after=size)
+        facts.append(size)
         if report.get("kept") is not None:
             facts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
-        ttk.Label(card, text=" · ".join(facts)).pack(anchor="w", padx=theme.px(4))
+        ttk.Label(card, text=" · ".join(facts)).pack(anchor="w", padx=theme.px(4),
+                                                     pady=(theme.px(4), 0))  # fmt: skip
         blocks = report.get("kept_by_block") or {}
         if blocks:
             ttk.Label(card, text=texts("result.blocks"), style="Muted.TLabel", font=CAPTION).pack(

@@ -26,6 +26,7 @@ class Page:
     cancel_text = "frame.cancel"
     can_go_back = True
     busy = False
+    passed_over = False  # Back goes past this page
     handles: tuple[str, ...] = ()  # settings of the page that have no row of their own
 
     def __init__(self, wizard: Wizard) -> None:

@@ -195,8 +195,9 @@ class Wizard:
 
     def back(self) -> None:
         """One page back, whatever is wrong on this one."""
-        if self.page.can_go_back and self.current > 0:
-            self.go_to(self.current - 1)
+        before = [i for i in range(self.current) if not self.pages[i].passed_over]
+        if self.page.can_go_back and before:
+            self.go_to(before[-1])
 
     def next(self) -> None:
         """One page on, if nothing is wrong on this one."""

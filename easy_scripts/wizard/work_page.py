@@ -35,6 +35,7 @@ class WorkPage(Page):
     name = "work"
     module = ""
     can_go_back = False
+    passed_over = True
     next_text = None
 
     def build(self, body: ttk.Frame) -> None:
