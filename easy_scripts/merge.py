@@ -34,12 +34,6 @@ class PlacePage(SavePage):
         stem = name if len(stems) > 1 else f"{name}-merged"
         return str(place.with_name(f"{stem}.safetensors"))
 
-    def results(self) -> list[tuple[Path, str]]:
-        """The one file."""
-        path = Path(str(self.answers["save_to"] or self.proposal()))
-        ending = "" if path.name.lower().endswith(".safetensors") else ".safetensors"
-        return [(path.with_name(path.name + ending), "")]
-
 
 class RunPage(WorkPage):
     """The merge."""

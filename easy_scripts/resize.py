@@ -49,13 +49,11 @@ class PlacePage(SavePage):
         path, name = names[0]
         return str(path.parent if len(names) > 1 else path.with_name(name))
 
-    def results(self) -> list[tuple[Path, str]]:
+    def results(self) -> list[Path]:
         """One file for each LoRA and size."""
         names = self._names()
         place = Path(str(self.answers["save_to"] or self.proposal()))
-        if len(names) == 1:
-            return [(place, "")]
-        return [(place / name, "") for _, name in names]
+        return super().results() if len(names) == 1 else [place / name for _, name in names]
 
 
 class RunPage(WorkPage):

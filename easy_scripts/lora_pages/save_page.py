@@ -8,32 +8,34 @@ from tkinter import ttk
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.path_row import PathRow
 from easy_scripts.wizard.theme import CAPTION
+from scripts.core.errors import SettingErrors
+
+ENDING = ".safetensors"
 
 
 class SavePage(Page):
-    """Subclasses say what will be written by `proposal` and `results`."""
+    """Subclasses say by `proposal` where that may be, and by `results` what will be written."""
 
     name = "save"
     next_text = "frame.start"
-    more: tuple[str, ...] = ()
 
     def proposal(self) -> str:
         """A path to propose for save_to."""
         raise NotImplementedError
 
-    def results(self) -> list[tuple[Path, str]]:
-        """The files that will be written, each with a remark."""
-        raise NotImplementedError
+    def results(self) -> list[Path]:
+        """The files that will be written: here the one of save_to, whose ending may be left out."""
+        path = Path(str(self.answers["save_to"] or self.proposal()))
+        ending = "" if path.name.lower().endswith(ENDING) else ENDING
+        return [path.with_name(path.name + ending)]
 
     def build(self, body: ttk.Frame) -> None:
-        """The row of the path, the list of results, further settings."""
+        """The row of the path, and the list of results."""
         theme = self.theme
         self.add_row(body, "save_to")
         ttk.Label(body, text=self.texts("save.list"), style="Strong.TLabel").pack(anchor="w")
         self._list = ttk.Frame(body)
         self._list.pack(fill="x", pady=(theme.px(6), theme.px(16)))
-        for name in self.more:
-            self.add_row(body, name)
         self.answers.watch(self._list_results)
 
     @property
@@ -54,9 +56,12 @@ class SavePage(Page):
             return
         for child in self._list.winfo_children():
             child.destroy()
-        for path, remark in self.results():
-            exists = path.exists()
-            text = path.name + (f" · {remark}" if remark else "")
+        try:
+            results = self.results()
+        except SettingErrors:  # in the middle of typing
+            results = []
+        for path in results:
+            exists, text = path.exists(), path.name
             style = "Warning.TLabel" if exists else "Muted.TLabel"
             if exists:
                 text += " · " + self.texts("save.exists")
@@ -65,7 +70,7 @@ class SavePage(Page):
 
     def proceed(self) -> None:
         """Ask before an older file is replaced."""
-        older = [path for path, _ in self.results() if path.exists()]
+        older = [path for path in self.results() if path.exists()]
         if older:
             names = ", ".join(path.name for path in older[:3]) + (" …" if older[3:] else "")
             if self.wizard.ask("save.ask", names=names) == 0:

@@ -2,8 +2,9 @@
 
 Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "&" in the text of a
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
-declarations; "label.NAME" and "help.NAME" in a language's file translate them. EASY_LORA_LANGUAGE
-overrides the system's language.
+declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
+front of NAME where the wizards mean different things by a name. EASY_LORA_LANGUAGE overrides the
+system's language.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ LANGUAGES = ("en", "ja")
 
 
 class Catalogue:
-    """The texts of one language, over the English ones."""
+    """The texts of one language, over the English ones, for the wizard named `wizard`."""
 
-    def __init__(self, language: str | None = None) -> None:
+    def __init__(self, wizard: str = "", language: str | None = None) -> None:
+        self._wizard = wizard
         self.language = language or system_language()
         self._texts = _read("en")
         if self.language != "en":
@@ -41,15 +43,19 @@ class Catalogue:
 
     def label(self, setting: Declaration) -> str:
         """What the setting is called on screen."""
-        return self._texts.get(f"label.{setting.name}", setting.label)
+        return self._translated("label", setting.name, setting.label)
 
     def help(self, setting: Declaration) -> str:
         """The sentence that explains the setting."""
-        return self._texts.get(f"help.{setting.name}", setting.help)
+        return self._translated("help", setting.name, setting.help)
 
     def choice(self, setting: Declaration, value: str) -> str:
         """How one of the setting's choices is shown."""
-        return self._texts.get(f"choice.{setting.name}.{value}", value)
+        return self._translated("choice", f"{setting.name}.{value}", value)
+
+    def _translated(self, what: str, name: str, declared: str) -> str:
+        general = self._texts.get(f"{what}.{name}", declared)
+        return self._texts.get(f"{what}.{self._wizard}.{name}", general)
 
     def size(self, number: float) -> str:
         """A file size as people say it: 73 kB, 18.4 MB, 6.9 GB."""

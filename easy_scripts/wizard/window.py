@@ -8,10 +8,13 @@ What was entered is kept as a draft and offered at the next start.
 
 from __future__ import annotations
 
+import time
 import tkinter
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tkinter import ttk
+from types import TracebackType
 from typing import Any
 
 from easy_scripts.wizard.answers import Answers
@@ -21,11 +24,13 @@ from easy_scripts.wizard.drop import enable_drops
 from easy_scripts.wizard.footer import Footer
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.remembered import Memory
+from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.screen import open_root
 from easy_scripts.wizard.scrolled import Scrolled
 from easy_scripts.wizard.step_list import StepList
 from easy_scripts.wizard.theme import Theme
 from scripts.core.errors import SettingErrors
+from scripts.core.files import LOG_FOLDER, write_text
 
 SIZE = (980, 680)  # logical pixels
 LEAST = (760, 480)
@@ -101,6 +106,7 @@ class Wizard:
 
     def _bind_keys(self) -> None:
         root = self.root
+        root.report_callback_exception = self._tell_bug
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.bind("<Escape>", lambda _: self.close())
         for key in ("<Return>", "<KP_Enter>"):
@@ -294,6 +300,13 @@ class Wizard:
         if self.current >= 0 and self.page.frame:
             self.page.frame.wheel(notches)
 
+    def _tell_bug(self, kind: type, error: BaseException, trace: TracebackType) -> None:
+        """An error of ours in the window: one sentence, and the log."""
+        path = LOG_FOLDER / f"window-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        write_text(path, "".join(traceback.format_exception(kind, error, trace)))
+        if self.ask("frame.bug", path=path) == 1:
+            open_file(path)
+
     def _look_at_system(self) -> None:
         self.theme.follow_system()
         self.root.after(LOOK_AT_SYSTEM, self._look_at_system)
@@ -311,7 +324,7 @@ def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
 
 def open_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
     """The wizard on screen, its main loop not yet running."""
-    texts = Catalogue()
+    texts = Catalogue(plan.name)
     root = open_root(texts(f"{plan.name}.title"), texts(f"{plan.name}.without_window"))
     wizard = Wizard(root, plan, texts, Memory(plan.name), given or {})
     wizard.show()
