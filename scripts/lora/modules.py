@@ -29,7 +29,7 @@ WIDE_CONVOLUTION = re.compile(
     r"conv_out)$"
 )
 NARROW_CONVOLUTION = re.compile(r"_(conv_shortcut|skip_connection)$")
-PROJECTION = re.compile(r"_proj_(in|out)$")
+PROJECTION = re.compile(r"_attentions_\d+_proj_(in|out)$")
 # What this suite can tell of but neither resize nor merge, by a part that such a layer has.
 OTHER_TYPES = {
     "oft": ("oft_",),
@@ -210,7 +210,7 @@ def _kernel(name: str, family: str | None) -> tuple[int, ...]:
     """The kernel of the base model's layer, by its name; () for a Linear."""
     if WIDE_CONVOLUTION.search(name):
         return (3, 3)
-    if NARROW_CONVOLUTION.search(name) or (PROJECTION.search(name) and family == "sd1"):
+    if NARROW_CONVOLUTION.search(name) or (PROJECTION.search(name) and family in ("sd1", None)):
         return (1, 1)
     return ()
 

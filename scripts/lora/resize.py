@@ -21,7 +21,7 @@ from scripts.core.events import Control, Report
 from scripts.lora.low_rank import decompose
 from scripts.lora.modules import LoraFile, LoraModule
 from scripts.lora.ranks import KeptShare, Size, choose_rank, kept_share
-from scripts.lora.result_metadata import ModuleSize, common, result_metadata
+from scripts.lora.result_metadata import ModuleSize, result_metadata
 from scripts.lora.safetensors_writer import RawTensor
 from scripts.lora.tensor_files import decoded, to_precision
 from scripts.lora.threads import in_threads
@@ -114,7 +114,7 @@ def resize_lora(
 
 def _comment(lora: LoraFile, size: Size) -> str:
     """What is added to the training comment, in sd-scripts' words."""
-    before = common(module.rank for module in lora.modules.values())
+    before = max(module.rank for module in lora.modules.values())
     if size.method is not None:
         return f"Dynamic resize with {size.method}: {size.param} from {before}"
     conv = "" if size.conv_rank in (None, size.rank) else f" (conv: {size.conv_rank})"
