@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from easy_scripts.install import command as setup_command
 from easy_scripts.install.make_environment import Wishes
-from easy_scripts.launcher.handover import run_module
+from easy_scripts.launcher.clicked import clicked, true_arguments
+from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
 from easy_scripts.launcher.project import Project, project_version
 from scripts.core.errors import SuiteError
@@ -42,8 +44,10 @@ def train(arguments: Sequence[str]) -> int:
 
 def window_or_command(verb: str, command: str, arguments: Sequence[str]) -> int:
     """The window of the verb, filled with the files given; with any flag, its command."""
-    flags = any(word.startswith("-") for word in arguments)
-    return run_in_environment(verb, command if flags else f"easy_scripts.{verb}", arguments)
+    arguments = true_arguments(arguments, os.environ)
+    if any(word.startswith("-") for word in arguments):
+        return run_in_environment(verb, command, arguments)
+    return run_in_environment(verb, f"easy_scripts.{verb}", arguments, window=True)
 
 
 def test(arguments: Sequence[str]) -> int:
@@ -138,11 +142,13 @@ def run_in_environment(
     arguments: Sequence[str],
     extra: str | None = None,
     in_project: bool = False,
+    window: bool = False,
 ) -> int:
     """Run a module in the private environment, after making or mending that where needed.
 
     extra: a lock file of packages needed on top; in_project: run it in the project folder
-    instead of the user's current one. Returns the module's exit code, or set-up's.
+    instead of the user's current one; window: it opens a window and, after a double-click, needs
+    no console. Returns the module's exit code, or set-up's.
     """
     project = Project()
     judgement = judge(project, extra)
@@ -157,6 +163,8 @@ def run_in_environment(
         if code != setup_command.DONE:
             return code
         judgement = judge(project, extra)
+    if window and sys.platform == "win32" and clicked(os.environ):
+        return open_window(project, module, arguments, judgement.stamp)
     folder = project.root if in_project else None
     return run_module(project, module, arguments, judgement.stamp, folder)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from easy_scripts.install.failures import explain_failure
-from easy_scripts.launcher.handover import child_environment
+from easy_scripts.launcher.handover import child_environment, without_advice
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
 
@@ -97,7 +97,8 @@ def _started(
         cwd=temporary,
         # downloads are unpacked on the drive whose free space was checked
         env=child_environment(
-            os.environ, {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary, **variables}
+            without_advice(os.environ),
+            {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary, **variables},
         ),
         pass_fds=() if sys.platform == "win32" else (workshop.lock,),
     )

@@ -26,7 +26,6 @@ CLEARED = {
     "PIP_USER",
     "PIP_TARGET",
     "PIP_PREFIX",
-    "BNB_CUDA_VERSION",  # of some other program's; ours is in the stamp
 }
 ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
 NO_NETWORK = {
@@ -38,6 +37,8 @@ NO_NETWORK = {
 # The seam for what set-up finds out about a machine (such as BNB_CUDA_VERSION): a stamp may
 # carry {"environment": {...}}, and the work is started with it.
 STAMP_VARIABLES = "environment"
+SEEMS_TO_LIVE = 4.0  # seconds; an error in the first imports shows in less
+OF_ITS_OWN = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
 DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
 
 
@@ -54,9 +55,15 @@ def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None =
     return {**kept, **ALWAYS_SET, **(extra or {})}
 
 
+def without_advice(base: Mapping[str, str]) -> dict:
+    """`base` without the library that a guide for another program told bitsandbytes to use."""
+    return {key: value for key, value in base.items() if key.upper() != "BNB_CUDA_VERSION"}
+
+
 def work_environment(base: Mapping[str, str], stamp: dict) -> dict:
     """`child_environment` for training and the other work: nothing goes to the network."""
-    return child_environment(base, {**NO_NETWORK, **stamp.get(STAMP_VARIABLES, {})})
+    variables = {**NO_NETWORK, **stamp.get(STAMP_VARIABLES, {})}
+    return child_environment(without_advice(base), variables)
 
 
 def module_command(project: Project, module: str, arguments: Sequence[str]) -> list[str]:
@@ -77,6 +84,35 @@ def run_module(
     """
     command = module_command(project, module, arguments)
     return run_child(command, work_environment(os.environ, stamp), folder)
+
+
+def open_window(project: Project, module: str, arguments: Sequence[str], stamp: dict) -> int:
+    """Start a module that opens a window, and leave it alone: no black console stays behind it.
+
+    Returns 0 as soon as it seems to live, and its exit code when it ends before that; what it
+    printed is then printed here.
+    """
+    project.logs.mkdir(exist_ok=True)
+    log = project.logs / f"{module.rpartition('.')[2]}-window.log"
+    command = module_command(project, module, arguments)
+    windowless = project.python.with_name("pythonw.exe")
+    if windowless.is_file():
+        command[0] = str(windowless)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=work_environment(os.environ, stamp),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            creationflags=OF_ITS_OWN if sys.platform == "win32" else 0,
+        )
+    try:
+        code = process.wait(timeout=SEEMS_TO_LIVE)
+    except subprocess.TimeoutExpired:
+        return 0
+    sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+    return code
 
 
 def run_child(command: Sequence[str], environment: dict, folder: Path | None = None) -> int:

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts.launcher.handover import child_environment, run_module, work_environment
+from easy_scripts.launcher import handover
+from easy_scripts.launcher.handover import (
+    child_environment,
+    open_window,
+    run_module,
+    work_environment,
+)
 from easy_scripts.launcher.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,3 +131,18 @@ def test_a_request_to_stop_reaches_the_child_once_and_is_waited_for(project, tmp
 def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
     (project.root / "scripts" / "work.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     assert run_module(project, "scripts.work", [], {}) == 137
+
+
+def test_a_window_that_lives_is_left_alone(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(handover, "SEEMS_TO_LIVE", 1.0)
+    sign = tmp_path / "sign"
+    work = "import os, sys, time\nopen(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(20)\n"
+    (project.root / "scripts" / "work.py").write_text(work)
+    assert open_window(project, "scripts.work", [str(sign)], {}) == 0
+    os.kill(int(sign.read_text()), signal.SIGTERM)
+
+
+def test_a_window_that_dies_at_once_is_told(project, capfd):
+    (project.root / "scripts" / "work.py").write_text("raise SystemExit('no display here')\n")
+    assert open_window(project, "scripts.work", [], {}) == 1
+    assert "no display here" in capfd.readouterr().err

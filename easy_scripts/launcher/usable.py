@@ -1,0 +1,30 @@
+"""Ends with 0 when the running Python can set up Easy LoRA, with 1 when it cannot.
+
+start.bat asks every Python that it finds, as `python -I -S usable.py`: a Python that is too old
+or too new, has 32 bits, runs on an ARM processor, or came without Tk or venv is passed over.
+Any Python can read this file, however old.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from python_version import refuse_this_python
+
+
+def main():
+    """The exit code."""
+    if refuse_this_python() or "ARM" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
+        return 1
+    try:
+        import ensurepip
+        import tkinter
+        import venv
+    except ImportError:
+        return 1
+    return 0 if ensurepip and tkinter and venv else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""A Windows PC without Windows: Wine runs the .bat files, with stubs in place of the programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPILER = "x86_64-w64-mingw32-gcc"
+WINE = next((path for path in ("/usr/lib/wine/wine64", "/usr/bin/wine") if Path(path).exists()), "")
+BAT_FILES = sorted(path.name for path in ROOT.glob("*.bat"))
+
+
+def windows_path(path: Path) -> str:
+    """The path as Windows programs under Wine see it."""
+    return "Z:" + str(path).replace("/", "\\")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One start of a stub: the program, its current folder, arguments and environment."""
+
+    program: str
+    folder: str
+    arguments: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Such as "python.exe"."""
+        return self.program.split("\\")[-1].lower()
+
+    @property
+    def is_question(self) -> bool:
+        """Whether this was only the question if this Python can be used."""
+        return any("usable.py" in argument for argument in self.arguments)
+
+
+@dataclass
+class Wine:
+    """A Windows of its own for these tests."""
+
+    prefix: Path
+    stub: Path
+
+    def run(
+        self, command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run a command in `folder`, with no more than these variables of ours.
+
+        The output goes through a file: Wine's own services would keep a pipe open.
+        """
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=120,
+            )  # fmt: skip
+            output.seek(0)
+            done.stdout = output.read().decode("utf-8", errors="replace")
+        return done
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment that Wine itself needs."""
+        return {
+            "PATH": os.environ["PATH"], "HOME": str(self.prefix), "LC_ALL": "C.UTF-8",
+            "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all", "KMP_AFFINITY": "disabled",
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+        }  # fmt: skip
+
+    @contextmanager
+    def kept_warm(self) -> Iterator[None]:
+        """Keep one program running, so that the others need not start all of Wine again."""
+        waiting = subprocess.Popen(
+            [WINE, "cmd"], env=self.variables, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            waiting.communicate(b"exit\r\n", timeout=20)
+
+
+@dataclass
+class Computer:
+    """A Windows PC: a place for the project, and folders of programs on its PATH."""
+
+    wine: Wine
+    folder: Path
+    project: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Path:
+        """Where a Python of our own goes: LOCALAPPDATA is Wine's, whatever it is told."""
+        (profile,) = self.wine.prefix.glob("drive_c/users/*/AppData/Local")
+        return profile / "EasyLoRA"
+
+    def put(self, path: Path) -> Path:
+        """Put the stub at `path`."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.wine.stub, path)
+        return path
+
+    def start(
+        self, bat: str, *arguments: str, folder: Path | None = None, **variables: str
+    ) -> tuple[int, list[Call], str]:
+        """Start a .bat file; its exit code, what the stubs were asked, and what was printed."""
+        log = self.folder / "calls.txt"
+        log.unlink(missing_ok=True)
+        names = {
+            "STUB_LOG": windows_path(log),
+            "WINEPATH": windows_path(self.folder / "bin"), **self.variables, **variables,
+        }  # fmt: skip
+        done = self.wine.run(["cmd", "/c", bat, *arguments], folder or self.project, names)
+        return done.returncode, read_calls(log), done.stdout
+
+
+def read_calls(log: Path) -> list[Call]:
+    """What the stubs wrote down."""
+    calls = []
+    program, folder, arguments, variables = "", "", [], {}
+    text = log.read_bytes().decode("utf-8").replace("\r\n", "\n") if log.exists() else ""
+    for line in text.split("\n"):
+        kind, _, content = line.partition(" ")
+        if kind == "P":
+            program, arguments, variables = content, [], {}
+        elif kind == "C":
+            folder = content
+        elif kind == "A":
+            arguments.append(content)
+        elif kind == "V":
+            name, _, value = content.partition("=")
+            variables[name] = value
+        elif kind == "E":
+            calls.append(Call(program, folder, arguments, variables))
+    return calls
+
+
+def copy_start_files(target: Path) -> Path:
+    """The .bat files and what they hand over to, in a folder of that path."""
+    (target / "easy_scripts").mkdir(parents=True)
+    for name in BAT_FILES:
+        shutil.copy(ROOT / name, target)
+    shutil.copytree(ROOT / "easy_scripts" / "launcher", target / "easy_scripts" / "launcher")
+    return target
