@@ -20,7 +20,7 @@ class Footer(ttk.Frame):
         back: Action, forward: Action, cancel: Action,
     ) -> None:  # fmt: skip
         super().__init__(parent, padding=(theme.px(32), theme.px(14), theme.px(32), theme.px(20)))
-        self._root = parent
+        self._window = parent
         self._keys: list[str] = []
         self.columnconfigure(0, weight=1)
         self.back = ttk.Button(self, style="Wide.TButton", command=back)
@@ -33,7 +33,7 @@ class Footer(ttk.Frame):
     def show(self, back: bool, next_text: str | None, cancel_text: str) -> None:
         """Say what each button does; a button without a text is hidden, Back is only greyed."""
         for key in self._keys:
-            self._root.unbind(key)
+            self._window.unbind(key)
         self._keys.clear()
         self._label(self.back, self._back_text)
         self.back.state(["!disabled" if back else "disabled"])
@@ -49,5 +49,5 @@ class Footer(ttk.Frame):
         button.configure(text=label, underline=place)
         if place >= 0:
             key = f"<Alt-{label[place].lower()}>"
-            self._root.bind(key, lambda _: button.invoke())
+            self._window.bind(key, lambda _: button.invoke())
             self._keys.append(key)

@@ -89,6 +89,7 @@ class PathRow(VariableRow):
 
     def check(self) -> bool:
         """Also see that what is to be read is there; note it as used."""
+        self._clean()
         text = clean_path(str(self.answers[self.setting.name] or ""))
         good = super().check()
         if good and text:

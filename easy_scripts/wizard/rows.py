@@ -152,7 +152,8 @@ class Row:
         self.put(self.answers[self.setting.name])
 
     def _left(self, _event: tkinter.Event) -> None:
-        if self.shown and self.answers[self.setting.name] not in (None, "", ()):
+        filled = self.answers[self.setting.name] not in (None, "", ())
+        if self.shown and filled and not self._error_shown:
             self.check()
 
 

@@ -249,6 +249,8 @@ class Wizard:
             self.memory.keep("place", place)
         for page in self.pages:
             page.closing()
+        for job in root.tk.splitlist(root.tk.call("after", "info")):
+            root.tk.call("after", "cancel", job)
         root.destroy()
 
     def ask(self, key: str, harmless: int = 0, **values: Any) -> int:
@@ -288,7 +290,7 @@ class Wizard:
         widget = event.widget
         if isinstance(widget, ttk.Button | ttk.Checkbutton | ttk.Radiobutton):
             widget.invoke()
-        elif not isinstance(widget, tkinter.Text | ttk.Combobox):
+        elif not isinstance(widget, tkinter.Text):
             self.next()
 
     def _focus_moved(self, event: tkinter.Event) -> None:

@@ -1,0 +1,72 @@
+"""A screen for the tests of windows, and a robot that uses a wizard as a person does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """A screen of 1366 x 768 that nobody sees; on Windows and macOS the real one.
+
+    Tests that need it are skipped where there is no Tk or no Xvfb, which fails in CI.
+    """
+    pytest.importorskip("tkinter", reason="this Python has no Tk")
+    if sys.platform in ("win32", "darwin"):
+        yield None
+        return
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1366x768x24", "-dpi", "96",
+         "-nolisten", "tcp"],
+        pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    with os.fdopen(read) as answer:
+        display = f":{answer.readline().strip()}"
+    before = os.environ.get("DISPLAY")
+    os.environ["DISPLAY"] = display
+    yield display
+    if before is None:
+        del os.environ["DISPLAY"]
+    else:
+        os.environ["DISPLAY"] = before
+    server.terminate()
+    server.wait(timeout=10)
+
+
+@pytest.fixture
+def memory_folder(tmp_path, monkeypatch):
+    """Where the wizards of a test remember things."""
+    from easy_scripts.wizard import remembered, work_page
+
+    folder = tmp_path / "remembered"
+    for module in (remembered, work_page):
+        monkeypatch.setattr(module, "memory_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def open_robot(screen, memory_folder, monkeypatch):
+    """A function that opens a wizard and gives the robot that uses it; closed at the end."""
+    from robot import Robot
+
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "en")
+    monkeypatch.setenv("EASY_LORA_THEME", "light")
+    monkeypatch.setenv("EASY_LORA_SCALE", "100")
+    robots = []
+
+    def open_it(plan, given=None) -> Robot:
+        robots.append(Robot(plan, given))
+        return robots[-1]
+
+    yield open_it
+    for robot in robots:
+        robot.end()

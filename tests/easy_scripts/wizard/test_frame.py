@@ -1,0 +1,280 @@
+"""The frame: rows, errors, ways forward and back, keys, draft, place."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import tkinter
+from pathlib import Path
+from tkinter import ttk
+
+import pytest
+from demo import make_plan
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def robot(open_robot):
+    return open_robot(make_plan())
+
+
+def message(robot, name):
+    """What stands under the field of a row, and whether in red."""
+    label = robot.page.rows[name]._message
+    return (label.cget("text"), str(label.cget("style"))) if label.winfo_ismapped() else None
+
+
+def test_each_declaration_has_the_field_that_suits_it(robot):
+    kinds = {name: type(row).__name__ for name, row in robot.page.rows.items()}
+    assert kinds == {
+        "source": "PathRow", "place": "PathRow", "size": "NumberRow", "strength": "NumberRow",
+        "title": "TextRow", "mode": "ChoiceRow", "twice": "SwitchRow", "again": "NumberRow",
+        "inner": "NumberRow",
+    }  # fmt: skip
+    assert "The size, 1 to 64." in robot.seen()
+    tip = robot.page.rows["size"]._tip()
+    assert "size" in tip and "1 – 64" in tip and "usually 32" in tip
+
+
+def test_an_error_stands_in_red_under_the_field_and_bars_only_the_way_forward(robot):
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
+    robot.press("<Alt-b>")
+    robot.fill("size", "99")
+    robot.press("<Alt-n>")
+    text, style = message(robot, "size")
+    assert robot.page.name == "size"
+    assert text == "99 is out of range: it must be between 1 and 64." and style == "Error.TLabel"
+    assert robot.root.focus_get() is robot.page.rows["size"].input()
+    robot.fill("size", "12")
+    assert message(robot, "size") is None, "a mended error goes at once"
+    robot.press("<Return>")
+    assert robot.page.name == "save"
+    robot.fill("last", "")
+    robot.press("<Alt-b>")
+    assert robot.page.name == "size"
+
+
+def test_settings_are_checked_together_too(robot):
+    robot.fill("size", "3")
+    robot.fill("title", "long")
+    robot.click("Next")
+    assert message(robot, "title") == ("The title is longer than the size. Shorten it.",
+                                       "Error.TLabel")  # fmt: skip
+
+
+def test_a_path_is_understood_as_it_is_pasted(robot, tmp_path):
+    file = tmp_path / "with space & ü.safetensors"
+    file.write_bytes(b"")
+    field = robot.page.rows["source"].input()
+    field.focus_force()
+    robot.root.clipboard_clear()
+    robot.root.clipboard_append(f' "{file}" ')
+    robot.press("<<Paste>>")
+    assert field.get() == str(file)
+    robot.page.rows["size"].input().focus_force()
+    robot.click("Next")
+    assert robot.page.name == "save"
+    assert robot.wizard.memory.recent("source") == [str(file)]
+
+
+def test_a_missing_file_is_told_before_going_on(robot, tmp_path):
+    robot.page.rows["source"].variable.set(str(tmp_path / "gone.safetensors"))
+    robot.click("Next")
+    assert robot.page.name == "size"
+    assert message(robot, "source")[0].startswith("There is no file")
+
+
+def test_dropped_and_chosen_files_arrive(robot, tmp_path, monkeypatch):
+    file = tmp_path / "a {b} c.safetensors"
+    file.write_bytes(b"")
+    row = robot.page.rows["source"]
+    monkeypatch.setattr(row, "choose", lambda: str(file))
+    robot.click("Browse…")
+    assert robot.wizard.answers["source"] == str(file)
+    if robot.wizard.drops:
+        row.variable.set("")
+        command = robot.root.tk.call("bind", row.input(), "<<Drop:DND_Files>>")
+        name = str(command).split()[0]
+        robot.root.tk.call(name, robot.root.tk.call("list", str(file)))
+        assert robot.wizard.answers["source"] == str(file)
+
+
+def test_a_row_comes_and_goes_with_the_setting_it_depends_on(robot):
+    assert not robot.page.rows["again"].frame.winfo_ismapped()
+    robot.click(robot.page.rows["twice"].input())
+    assert robot.page.rows["again"].frame.winfo_ismapped()
+    assert robot.wizard.answers["twice"] is True
+    robot.fill("again", "x")
+    robot.click(robot.page.rows["twice"].input())
+    robot.click("Next")
+    assert robot.page.name == "save", "what is not shown cannot be wrong"
+
+
+def test_the_fold_opens_where_something_in_it_is_wrong(robot):
+    robot.wizard.answers["inner"] = "77"
+    assert not robot.page.rows["inner"].frame.winfo_ismapped()
+    robot.click("Next")
+    robot.pump()
+    assert robot.page.rows["inner"].frame.winfo_ismapped()
+    assert "77 is out of range" in message(robot, "inner")[0]
+
+
+def test_tab_reaches_every_field_and_button(robot):
+    wanted = {str(row.input()) for name, row in robot.page.rows.items()
+              if name not in ("again", "inner")}  # fmt: skip
+    wanted |= {str(robot.wizard.footer.next), str(robot.wizard.footer.cancel)}
+    reached, widget = set(), robot.page.rows["source"].input()
+    for _ in range(40):
+        reached.add(str(widget))
+        widget = widget.tk_focusNext()
+    assert wanted <= reached
+
+
+def test_the_keyboard_alone_is_seen_where_it_is(robot):
+    """A field that gets the keyboard is scrolled into view."""
+    for row in robot.page.rows.values():
+        if row.shown and row.frame.winfo_ismapped():
+            row.input().focus_force()
+            robot.pump()
+            top = row.input().winfo_rooty()
+            assert robot.wizard._holder.winfo_rooty() <= top
+            assert top + row.input().winfo_height() <= robot.wizard.footer.winfo_rooty()
+
+
+def test_the_mouse_wheel_over_a_field_scrolls_and_does_not_change_it(robot):
+    field = robot.page.rows["size"].input()
+    field.event_generate("<Button-5>", x=5, y=5)
+    field.event_generate("<MouseWheel>", delta=-120)
+    robot.pump()
+    assert robot.wizard.answers["size"] == 32
+
+
+def test_nothing_is_cut_off_on_a_small_screen(robot):
+    root = robot.root
+    assert root.winfo_rooty() + root.winfo_height() <= 768
+    for button in (robot.wizard.footer.next, robot.wizard.footer.cancel):
+        assert (
+            button.winfo_rootx() + button.winfo_width() <= root.winfo_rootx() + root.winfo_width()
+        )
+    for widget in robot.widgets(robot.page.frame.body):
+        if isinstance(widget, ttk.Label):
+            assert widget.winfo_reqwidth() <= widget.winfo_width() + 1, widget.cget("text")
+
+
+@pytest.mark.parametrize("how", ["<Escape>", "cross", "button"])
+def test_without_work_the_window_closes_unasked_and_the_entries_are_offered_next_time(
+    open_robot, how
+):
+    first = open_robot(make_plan())
+    first.fill("title", "my title")
+    if how == "cross":
+        first.root.tk.call(first.root.protocol("WM_DELETE_WINDOW"))
+    elif how == "button":
+        first.click("Cancel")
+    else:
+        first.press(how)
+    assert not first.open
+    second = open_robot(make_plan())
+    assert second.wizard.answers["title"] is None
+    assert "Your entries from last time were kept." in second.seen()
+    second.click("Use them again")
+    assert second.wizard.answers["title"] == "my title"
+    assert second.page.rows["title"].input().get() == "my title"
+    assert "were kept" not in second.seen()
+
+
+def test_the_draft_is_on_the_disk_soon_after_typing(robot, memory_folder):
+    robot.fill("title", "abc")
+    robot.pump(0.6)
+    kept = json.loads((memory_folder / "resize.json").read_text(encoding="utf-8"))
+    assert kept["draft"] == {"title": "abc"}
+
+
+def test_size_and_place_are_remembered_and_kept_on_the_screen(open_robot, memory_folder):
+    first = open_robot(make_plan())
+    first.root.geometry("900x600+77+55")
+    first.pump(0.2)
+    first.press("<Escape>")
+    second = open_robot(make_plan())
+    assert (second.root.winfo_width(), second.root.winfo_height()) == (900, 600)
+    second.press("<Escape>")
+    kept = json.loads((memory_folder / "resize.json").read_text(encoding="utf-8"))
+    kept["place"] = [5000, 4000, 9000, 9000]  # a screen that is gone
+    (memory_folder / "resize.json").write_text(json.dumps(kept), encoding="utf-8")
+    third = open_robot(make_plan())
+    root = third.root
+    assert root.winfo_x() + root.winfo_width() <= 1366
+    assert root.winfo_y() + root.winfo_height() <= 768
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"draft": 3, "place": "x", "recent": []}'])
+def test_a_damaged_memory_is_passed_over(open_robot, memory_folder, content):
+    memory_folder.mkdir()
+    (memory_folder / "resize.json").write_text(content, encoding="utf-8")
+    robot = open_robot(make_plan())
+    assert robot.page.name == "size"
+
+
+def test_light_and_dark_follow_the_system(robot, monkeypatch):
+    before = robot.wizard.theme.colours
+    monkeypatch.setenv("EASY_LORA_THEME", "dark")
+    robot.wizard.theme.follow_system()
+    robot.pump()
+    after = robot.wizard.theme.colours
+    style = ttk.Style(robot.root)
+    assert before.background != after.background
+    assert style.lookup("TLabel", "foreground") == after.text
+    assert str(robot.page.frame._canvas.cget("background")) == after.background
+
+
+@pytest.mark.parametrize("scale", [100, 150, 200, 300])
+def test_everything_grows_with_the_scale_of_the_screen(open_robot, monkeypatch, scale):
+    monkeypatch.setenv("EASY_LORA_SCALE", str(scale))
+    robot = open_robot(make_plan())
+    factor = scale / 100
+    switch = robot.page.rows["twice"].input()
+    assert switch.winfo_reqwidth() >= 46 * factor
+    assert robot.page.rows["size"].input().winfo_reqheight() >= 24 * factor
+    assert robot.root.winfo_width() <= 1366 and robot.root.winfo_height() <= 768
+    button = robot.wizard.footer.next
+    assert button.winfo_rootx() + button.winfo_width() <= 1366, "the buttons stay on the screen"
+    assert robot.root.tk.call("tk", "scaling") == pytest.approx(factor * 96 / 72, rel=0.01)
+
+
+def test_it_opens_at_once_and_loads_nothing_heavy(screen, tmp_path):
+    """Its own work, from the first import to the drawn page, beside a bare Tk window."""
+    program = """
+import sys, time
+began = time.perf_counter()
+import tkinter
+from easy_scripts import resize
+from easy_scripts.wizard import remembered, window
+from pathlib import Path
+remembered.memory_folder = lambda: Path(sys.argv[1])
+wizard = window.open_wizard(resize.PLAN)
+wizard.root.update()
+print(time.perf_counter() - began, *[name for name in ("torch", "numpy", "PIL") if name in sys.modules])
+"""
+    times = []
+    for _ in range(3):
+        output = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True, timeout=60,
+            capture_output=True, text=True, env={**os.environ, "EASY_LORA_SCALE": "100"},
+        ).stdout.split()  # fmt: skip
+        times.append(float(output[0]))
+        assert output[1:] == []
+    assert min(times) < 0.4 * max(1.0, _slowness()), times
+
+
+def _slowness() -> float:
+    """How much slower than usual this machine is now: a bare Tk window takes some 0.1 s."""
+    began = time.perf_counter()
+    root = tkinter.Tk()
+    root.update()
+    root.destroy()
+    return (time.perf_counter() - began) / 0.1
