@@ -157,10 +157,9 @@ def test_the_mouse_wheel_over_a_field_scrolls_and_does_not_change_it(robot):
 def test_nothing_is_cut_off_on_a_small_screen(robot):
     root = robot.root
     assert root.winfo_rooty() + root.winfo_height() <= 768
+    right = root.winfo_rootx() + root.winfo_width()
     for button in (robot.wizard.footer.next, robot.wizard.footer.cancel):
-        assert (
-            button.winfo_rootx() + button.winfo_width() <= root.winfo_rootx() + root.winfo_width()
-        )
+        assert button.winfo_rootx() + button.winfo_width() <= right
     for widget in robot.widgets(robot.page.frame.body):
         if isinstance(widget, ttk.Label):
             assert widget.winfo_reqwidth() <= widget.winfo_width() + 1, widget.cget("text")
@@ -258,7 +257,7 @@ from pathlib import Path
 remembered.memory_folder = lambda: Path(sys.argv[1])
 wizard = window.open_wizard(resize.PLAN)
 wizard.root.update()
-print(time.perf_counter() - began, *[name for name in ("torch", "numpy", "PIL") if name in sys.modules])
+print(time.perf_counter() - began, *({"torch", "numpy", "PIL"} & set(sys.modules)))
 """
     times = []
     for _ in range(3):
