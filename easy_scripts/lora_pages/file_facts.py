@@ -60,6 +60,11 @@ class FactsReader:
             self._start_next()
         return self._known[key]
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be found out."""
+        return bool(self._running or self._waiting)
+
     def close(self) -> None:
         """End what still runs."""
         if self._job:

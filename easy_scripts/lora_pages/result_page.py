@@ -49,7 +49,7 @@ class ResultPage(Page):
         ttk.Label(card, text=path.name, style="Strong.TLabel").pack(anchor="w", padx=theme.px(4))
         ttk.Label(card, text=str(path.parent), style="Muted.TLabel", font=CAPTION,
                   wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4))  # fmt: skip
-        facts = []
+        facts = [report["merged"]] if report.get("merged") else []
         before, after = report.get("before") or {}, report.get("after") or {}
         if before.get("dim") and after.get("dim"):
             facts.append(texts("result.dims", before=before["dim"], after=after["dim"]))

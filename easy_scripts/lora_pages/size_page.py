@@ -29,6 +29,7 @@ class SizePage(Page):
         super().__init__(wizard)
         self.reader = FactsReader(wizard, "--spectrum")
         self.reader.watch(lambda _: self.frame and self.follow())
+        self._proposed = False
         self._boxes: dict[int, tuple[tkinter.BooleanVar, ttk.Frame]] = {}
 
     @property
@@ -130,7 +131,8 @@ class SizePage(Page):
             return
         self._error.pack_forget()
         spectrum, facts = self.spectrum, self.reader.ask(self._file())
-        if spectrum and not self.answers.entered().get("new_rank"):
+        if spectrum and not self.sizes and not self._proposed:
+            self._proposed = True
             self.answers["new_rank"] = [min(spectrum.knee, spectrum.largest)]
             return  # this method was called again by that
         sizes = self.sizes

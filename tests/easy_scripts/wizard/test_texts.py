@@ -1,0 +1,112 @@
+"""The catalogue: every text that is asked for is there, in every language, with the same names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from easy_scripts.wizard.catalogue import FOLDER, LANGUAGES, Catalogue, split_access_key
+from scripts.core.declare import declarations
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXTS = {
+    language: json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
+    for language in LANGUAGES
+}
+OF_SETTINGS = ("label.", "help.", "choice.")
+
+
+def names(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def sources() -> str:
+    folders = ("easy_scripts/wizard", "easy_scripts/lora_pages")
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
+    files += [ROOT / "easy_scripts" / f"{name}.py" for name in ("resize", "merge", "extract")]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def test_every_text_that_the_code_names_is_in_the_catalogue():
+    asked = set(re.findall(r'texts\(\s*"([a-z_.]+)"', sources()))
+    asked |= set(re.findall(r'(?:add_fold\(body, |next_text = |cancel_text = )"([a-z_.]+)"',
+                            sources()))  # fmt: skip
+    assert len(asked) > 50
+    assert asked <= TEXTS["en"].keys(), asked - TEXTS["en"].keys()
+
+
+def test_every_page_has_a_title_and_a_step():
+    pages = set(re.findall(r'^    name = "([a-z_]+)"$', sources(), re.M))
+    assert len(pages) >= 8
+    for page in pages:
+        assert f"{page}.title" in TEXTS["en"] and f"{page}.step" in TEXTS["en"], page
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_a_translation_is_whole(language):
+    english, other = TEXTS["en"], TEXTS[language]
+    assert english.keys() <= other.keys(), english.keys() - other.keys()
+    assert all(key.startswith(OF_SETTINGS) for key in other.keys() - english.keys())
+    for key in english:
+        assert names(english[key]) == names(other[key]), key
+        assert english[key].count("|") == other[key].count("|"), key
+        assert ("&" in english[key]) == ("&" in other[key]), key
+
+
+@pytest.mark.parametrize("wizard", ["resize", "merge", "extract"])
+def test_the_settings_that_are_shown_are_translated(wizard):
+    import importlib
+
+    settings_class = importlib.import_module(f"easy_scripts.{wizard}").PLAN.settings_class
+    pages = ("model", "models", "ratios", "block_ratios", "queue", "verbose", "overwrite")
+    japanese = Catalogue(wizard, "ja")
+    for name, entry in declarations(settings_class).items():
+        if name not in pages and not (wizard == "resize" and name == "new_rank"):
+            assert japanese.label(entry) != entry.label, name
+            assert japanese.help(entry) != entry.help, name
+
+
+def test_access_keys_on_one_page_differ():
+    for texts in TEXTS.values():
+        footer = [texts[f"frame.{key}"] for key in ("back", "next")]
+        for page in (["files.add", "files.add_folder", "frame.draft_use"],
+                     ["merge_target.lora", "merge_target.checkpoint"]):  # fmt: skip
+            marked = [*footer, *(texts[key] for key in page)]
+            letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
+            assert len({letter.lower() for letter in letters}) == len(marked), marked
+        marked = [texts[key] for key in ("frame.back", "frame.close", "result.folder",
+                                         "result.again")]  # fmt: skip
+        letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
+        assert len({letter.lower() for letter in letters}) == len(marked), marked
+
+
+def test_the_language_is_the_one_asked_for_else_that_of_the_system(monkeypatch):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "ja")
+    assert Catalogue()("frame.cancel") == "キャンセル"
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "de")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("LC_ALL", "ja_JP.UTF-8")
+    assert Catalogue().language == "ja"
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert Catalogue()("frame.cancel") == "Cancel"
+
+
+def test_sizes_times_and_shares_are_told_as_people_say_them():
+    texts = Catalogue("", "en")
+    assert [texts.size(n) for n in (0, 900, 73_200, 9_440_000, 151_000_000, 6_938_000_000)] == [
+        "0 kB", "1 kB", "73 kB", "9.4 MB", "151 MB", "6.9 GB",
+    ]  # fmt: skip
+    assert [texts.duration(s) for s in (0.2, 42, 90, 3599, 4800)] == [
+        "1 s", "42 s", "2 min", "1 h 0 min", "1 h 20 min",
+    ]  # fmt: skip
+    assert texts.percent(0.8754) == "88 %" and texts.percent(0.8754, 1) == "87.5 %"
+
+
+def test_the_access_key_is_found():
+    assert split_access_key("S&top") == ("Stop", 1)
+    assert split_access_key("次へ(&N)") == ("次へ(N)", 3)
+    assert split_access_key("Cancel") == ("Cancel", -1)

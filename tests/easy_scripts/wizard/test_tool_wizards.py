@@ -1,0 +1,270 @@
+"""The wizards of the LoRA tools, used by the robot from the first page to the finished file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tkinter import ttk
+
+import pytest
+
+from easy_scripts import merge, resize
+from easy_scripts.lora_pages import result_page
+from scripts.core.safetensors_header import read_header
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+LORA = DATA / "resize" / "input.safetensors"  # dim 16, SD1.5
+
+
+@pytest.fixture
+def loras(tmp_path):
+    """Two LoRAs in a folder whose name is a trap."""
+    folder = tmp_path / "my LoRAs & ü"
+    folder.mkdir()
+    names = ("hero.safetensors", "style v2.safetensors")
+    return [Path(shutil.copy(LORA, folder / name)) for name in names]
+
+
+def given(name, files):
+    """What the verb gives to the wizard for dropped files."""
+    return {name: [str(path) for path in files]}
+
+
+def known(robot):
+    """Wait until the files chosen have been looked at."""
+    readers = [page.reader for page in robot.wizard.pages if hasattr(page, "reader")]
+    robot.until(lambda: not any(reader.busy for reader in readers), "the files are looked at")
+
+
+def finish(robot):
+    """Wait for the result."""
+    robot.until(lambda: robot.page.name == "result" or not robot.page.busy, "the work is done")
+    assert robot.page.name == "result", robot.seen()
+
+
+def dims(path):
+    """The dims of the layers in a file."""
+    shapes = read_header(path).tensors
+    return {entry.shape[0] for key, entry in shapes.items() if key.endswith("lora_down.weight")}
+
+
+def test_a_dropped_lora_is_resized_by_return_alone(open_robot, loras):
+    robot = open_robot(resize.PLAN, given("model", loras[:1]))
+    known(robot)
+    assert "hero.safetensors" in robot.seen()
+    robot.press("<Return>")
+    assert robot.page.name == "size"
+    known(robot)
+    robot.press("<Return>")
+    assert robot.page.name == "save"
+    robot.press("<Return>")
+    finish(robot)
+    (size,) = robot.wizard.answers["new_rank"]
+    made = loras[0].with_name(f"hero-dim{size}.safetensors")
+    assert made.name in robot.seen() and "Kept in each block" in robot.seen()
+    assert max(dims(made)) == size
+    assert loras[0].read_bytes() == LORA.read_bytes(), "the LoRA itself stays"
+
+
+def test_several_sizes_of_several_files_with_the_mouse(open_robot, loras, tmp_path, monkeypatch):
+    robot = open_robot(resize.PLAN)
+    monkeypatch.setattr(robot.page, "choose_files", lambda: tuple(map(str, loras)))
+    robot.click("Next")
+    assert "No LoRA is chosen yet." in robot.seen() and robot.page.name == "resize_files"
+    robot.click("Add files…")
+    known(robot)
+    robot.click("Next")
+    known(robot)
+    assert "Shown:" in robot.seen(), "with several files one is chosen for the picture"
+    for size in (4, 8):
+        box = robot.find(f"Size {size}", ttk.Checkbutton)
+        if size not in robot.page.sizes:
+            robot.click(box, ttk.Checkbutton)
+    for size in [size for size in robot.page.sizes if size not in (4, 8)]:
+        robot.click(f"Size {size}", ttk.Checkbutton)
+    robot.click("Next")
+    assert "Save in the folder" in robot.seen()
+    folder = tmp_path / "new folder"
+    robot.page.row.variable.set(f'"{folder}"')
+    robot.click("Start")
+    finish(robot)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {f"{file.stem}-dim{size}.safetensors" for file in loras for size in (4, 8)}
+
+
+def test_slider_picture_and_list_are_one_choice(open_robot, loras):
+    robot = open_robot(resize.PLAN, given("model", loras[:1]))
+    known(robot)
+    robot.press("<Alt-n>")
+    known(robot)
+    page = robot.page
+    page._size.scale.focus_force()
+    page.choose(8)
+    robot.press("<Right>")
+    assert page.sizes == [9] and page._size.value == 9
+    assert page._kept.value == pytest.approx(100 * page.spectrum.kept_at(9))
+    page._kept._text.set("100 %")
+    robot.pump()
+    assert page.spectrum.kept_at(page.sizes[0]) == pytest.approx(1.0)
+    left = page._picture._box()[0]
+    page._picture.event_generate("<Button-1>", x=round(left), y=40)
+    robot.pump()
+    assert page.sizes == [1]
+    robot.click("Size 1", ttk.Checkbutton)
+    assert page.sizes == []
+    robot.click("Next")
+    assert "No size is chosen." in robot.seen() and robot.page is page
+
+
+def test_an_older_file_is_replaced_only_after_a_question(open_robot, loras):
+    older = loras[0].with_name("hero-dim4.safetensors")
+    older.write_bytes(b"precious")
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [4]})
+    for _ in range(2):
+        known(robot)
+        robot.press("<Alt-n>")
+    assert "there already: you will be asked" in robot.seen()
+    asked = robot.answer(0)
+    robot.press("<Alt-s>")
+    assert asked() and "hero-dim4.safetensors" in asked()[0]
+    assert robot.page.name == "save" and older.read_bytes() == b"precious"
+    robot.answer(1)
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert dims(older) == {4}
+    assert "overwrite" not in robot.wizard.answers.entered(), "the next run asks again"
+
+
+def test_a_file_that_is_no_lora_bars_the_way_until_it_is_taken_off(open_robot, loras, tiny_sd15):
+    robot = open_robot(resize.PLAN, given("model", [loras[0], tiny_sd15]))
+    known(robot)
+    robot.click("Next")
+    assert "One of the files cannot be used." in robot.seen()
+    assert robot.page.name == "resize_files"
+    robot.click(robot.page.cards[str(tiny_sd15)].cross)
+    robot.click("Next")
+    assert robot.page.name == "size"
+
+
+def test_a_folder_gives_its_loras_and_tells_what_was_left_out(open_robot, loras, tiny_sd15):
+    shutil.copy(tiny_sd15, loras[0].parent / "model.safetensors")
+    (loras[0].parent / "readme.txt").write_text("x")
+    robot = open_robot(resize.PLAN)
+    robot.page.dropped([str(loras[0].parent)])
+    known(robot)
+    assert robot.page.files == [str(path) for path in loras]
+    assert "Left out: model.safetensors." in robot.seen()
+
+
+def test_two_loras_are_merged_at_their_strengths(open_robot, loras):
+    robot = open_robot(merge.PLAN, given("models", loras))
+    known(robot)
+    page = robot.page
+    assert page.strengths() == [0.5, 0.5], "even shares at the start"
+    slider = page._sliders[str(loras[0])]
+    slider.scale.focus_force()
+    robot.press("<Right>")
+    assert page.strengths() == [0.55, 0.5] and slider.entry.get() == "0.55"
+    robot.press("<Alt-n>")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
+    assert "hero + style v2.safetensors" in robot.seen()
+    robot.press("<Alt-s>")
+    finish(robot)
+    made = loras[0].with_name("hero + style v2.safetensors")
+    assert "0.55" in robot.seen() and read_header(made).tensors
+
+
+def test_strengths_that_leave_nothing_are_refused(open_robot, loras):
+    robot = open_robot(merge.PLAN, given("models", loras))
+    known(robot)
+    for slider in robot.page._sliders.values():
+        slider._text.set("0")
+    robot.click("Next")
+    assert "All strengths are 0" in robot.seen() and robot.page.name == "merge_files"
+    robot.page._sliders[str(loras[0])]._text.set("much")
+    robot.click("Next")
+    assert "is no number" in robot.seen()
+    robot.page._sliders[str(loras[0])]._text.set("-0.3")
+    robot.click("Next")
+    assert robot.page.name == "merge_target"
+    assert robot.wizard.answers["ratios"] == [-0.3, 0]
+
+
+def test_strengths_stay_with_their_files(open_robot, loras):
+    third = Path(shutil.copy(LORA, loras[0].with_name("third.safetensors")))
+    robot = open_robot(merge.PLAN, given("models", [*loras, third]))
+    page = robot.page
+    page._sliders[str(loras[1])]._text.set("0.9")
+    robot.pump()
+    robot.click(page.cards[str(loras[0])].cross)
+    assert page.files == [str(loras[1]), str(third)]
+    assert page.strengths() == [0.9, pytest.approx(1 / 3, abs=1e-4)]
+    page.add([str(loras[0])])
+    assert page.strengths()[0] == 0.9 and len(page.strengths()) == 3
+
+
+def test_loras_are_merged_into_a_checkpoint(open_robot, loras, tiny_sd15, tmp_path):
+    base = Path(shutil.copy(tiny_sd15, tmp_path / "base.safetensors"))
+    robot = open_robot(merge.PLAN, given("models", loras[:1]))
+    known(robot)
+    robot.press("<Alt-n>")
+    robot.press("<Alt-c>")
+    robot.press("<Alt-n>")
+    assert "Choose the model that the LoRAs are merged into." in robot.seen()
+    robot.page.rows["sd_model"].variable.set(str(base))
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save" and "base + hero.safetensors" in robot.seen()
+    robot.press("<Alt-b>")
+    robot.press("<Alt-l>")
+    assert robot.wizard.answers["sd_model"] is None
+    robot.press("<Alt-n>")
+    assert "hero-merged.safetensors" in robot.seen(), "the proposal follows"
+
+
+def test_the_folder_of_the_result_is_shown(open_robot, loras, monkeypatch):
+    shown = []
+    monkeypatch.setattr(result_page, "show_in_folder", shown.append)
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [2]})
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    finish(robot)
+    robot.press("<Alt-f>")
+    assert shown == [loras[0].with_name("hero-dim2.safetensors")]
+    robot.press("<Alt-a>")
+    assert robot.page.name == "resize_files"
+
+
+@pytest.mark.parametrize("plan", [resize.PLAN, merge.PLAN], ids=lambda plan: plan.name)
+@pytest.mark.parametrize("pages", [0, 1, 2])
+def test_escape_on_any_page_ends_it_without_a_trace(open_robot, loras, plan, pages):
+    robot = open_robot(plan, given("model" if plan is resize.PLAN else "models", loras))
+    for _ in range(pages):
+        known(robot)
+        robot.press("<Alt-n>")
+    children = [child for page in robot.wizard.pages if hasattr(page, "reader")
+                for _, child in page.reader._running]  # fmt: skip
+    robot.press("<Escape>")
+    assert not robot.open
+    for child in children:
+        child._process.wait(timeout=10)
+    assert sorted(path.name for path in loras[0].parent.iterdir()) == sorted(
+        path.name for path in loras
+    )
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.25, 0.4, 0.6])
+def test_stopped_at_any_moment_it_leaves_all_or_nothing(open_robot, loras, moment):
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [4]})
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    robot.pump(moment)
+    if robot.page.busy:
+        robot.answer(1)
+        robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy)
+    made = [path for path in loras[0].parent.iterdir() if path not in loras]
+    assert [path.name for path in made] in ([], ["hero-dim4.safetensors"])
+    assert all(dims(path) == {4} for path in made)
