@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -16,30 +20,37 @@ def screen():
 
     Tests that need it are skipped where there is no Tk or no Xvfb, which fails in CI.
     """
+    with virtual_screen(1366, 768):
+        yield
+
+
+@contextmanager
+def virtual_screen(width: int, height: int) -> Iterator[None]:
+    """A screen of so many pixels, for the block."""
     pytest.importorskip("tkinter", reason="this Python has no Tk")
     if sys.platform in ("win32", "darwin"):
-        yield None
+        yield
         return
     if not shutil.which("Xvfb"):
         pytest.skip("Xvfb is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", _display(width, height))
+        yield
+
+
+@cache
+def _display(width: int, height: int) -> str:
+    """A new screen's address. It stays until the end: Tk would die with a screen it has used."""
     read, write = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1366x768x24", "-dpi", "96",
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-dpi", "96",
          "-nolisten", "tcp"],
         pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    atexit.register(server.terminate)
     os.close(write)
     with os.fdopen(read) as answer:
-        display = f":{answer.readline().strip()}"
-    before = os.environ.get("DISPLAY")
-    os.environ["DISPLAY"] = display
-    yield display
-    if before is None:
-        del os.environ["DISPLAY"]
-    else:
-        os.environ["DISPLAY"] = before
-    server.terminate()
-    server.wait(timeout=10)
+        return f":{answer.readline().strip()}"
 
 
 @pytest.fixture

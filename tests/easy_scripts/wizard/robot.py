@@ -62,8 +62,7 @@ class Robot:
             child = getattr(page, "_child", None)
             if child:
                 child.kill()
-            page.closing()
-        self.root.destroy()
+        self.wizard.end()
 
     # --- looking -------------------------------------------------------------------------
 
