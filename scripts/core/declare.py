@@ -134,7 +134,7 @@ def read_value(declaration: Declaration, raw: Any) -> Any:
 
     Raises SettingError naming the setting, the value seen and what is allowed.
     """
-    if _is_unset(raw):
+    if is_unset(raw):
         return None if declaration.optional else _default_of(declaration)
     try:
         value = declaration.read(raw) if declaration.read else _convert(declaration, raw)
@@ -144,12 +144,14 @@ def read_value(declaration: Declaration, raw: Any) -> Any:
     return value
 
 
-def _is_unset(raw: Any) -> bool:
+def is_unset(raw: Any) -> bool:
+    """Whether a raw value says "not set"."""
     return raw is None or (isinstance(raw, str) and raw.strip() in ("", "None", "null"))
 
 
-def _is_off(raw: Any) -> bool:
-    return _is_unset(raw) or raw in (False, 0, [], {})
+def is_off(raw: Any) -> bool:
+    """Whether a raw value is not set, false, zero or empty."""
+    return is_unset(raw) or raw in (False, 0, [], {})
 
 
 def _default_of(declaration: Declaration) -> Any:
@@ -255,7 +257,7 @@ def build(
     Raises SettingErrors with every error that was found.
     """
     declared = declarations(settings_class)
-    by_alias = _by_alias(declared)
+    by_alias = names_by_alias(declared)
     errors: list[SettingError] = []
     notes: list[str] = []
     final: dict[str, Any] = {}
@@ -272,7 +274,7 @@ def build(
             continue
         if name != key:
             notes.append(f"{key} was read as {name}.")
-        if _is_unset(raw):
+        if is_unset(raw):
             final.setdefault(name, value)
             continue
         if name in given_as and final[name] != value:
@@ -298,13 +300,14 @@ def overridden(
     What a winner overrules is left out under its other names too, whichever was used.
     """
     declared = declarations(settings_class)
-    by_alias = _by_alias(declared)
+    by_alias = names_by_alias(declared)
     names = {by_alias.get(key, key) for key in winners}
     beaten = names | {alias for name in names & declared.keys() for alias in declared[name].aliases}
     return {**{key: raw for key, raw in values.items() if key not in beaten}, **winners}
 
 
-def _by_alias(declared: Mapping[str, Declaration]) -> dict[str, str]:
+def names_by_alias(declared: Mapping[str, Declaration]) -> dict[str, str]:
+    """The names of the settings by the names that other tools use for them."""
     return {alias: name for name, entry in declared.items() for alias in entry.aliases}
 
 
@@ -312,7 +315,7 @@ def _read_unknown(
     key: str, raw: Any, foreign: Callable[[str, Any], str | None] | None, known: Sequence[str]
 ) -> str:
     """A note on a key that is no setting. Raises SettingError when it may have been meant."""
-    if _is_off(raw):
+    if is_off(raw):
         return f"{key} is not known here; it was off, so nothing is lost."
     note = foreign(key, raw) if foreign else None
     if note is None:

@@ -1,0 +1,322 @@
+"""What the keys of other tools mean here, where a new name alone does not do it: one small rule
+each. A rule looks at the draft, takes the keys that it knows, and gives settings for them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scripts.core.declare import show_value
+from scripts.core.errors import SettingErrors, SuiteError
+from scripts.core.flags import FlagParser, add_flags, read_flags
+from scripts.settings.import_draft import Draft, Fate
+from scripts.settings.import_tables import LYCORIS_ONLY, POPUP_DEFAULTS, SD_SCRIPTS_DEFAULTS
+from scripts.settings.train import TrainSettings
+from scripts.settings.train_reading import (
+    COMBINED_KEYS,
+    NOT_NEEDED,
+    expand_combined_keys,
+)
+
+Rule = Callable[[Draft], None]
+
+
+# --- every tool -----------------------------------------------------------------------------
+
+
+def split_network_args(draft: Draft) -> None:
+    """network_args holds several settings; each is put in place of the whole."""
+    for key in COMBINED_KEYS:
+        if draft.peek(key) is None:
+            continue
+        try:
+            expanded = expand_combined_keys(draft.raw)
+        except SettingErrors as errors:
+            draft.tell(key, Fate.REFUSED, str(errors.errors[0]))
+            continue
+        new = [name for name in expanded if name not in draft.raw]
+        draft.raw = expanded
+        draft.tell(key, Fate.CHANGED, f"It was taken apart into {', '.join(new) or 'nothing'}.")
+
+
+def model_kind(draft: Draft) -> None:
+    """false is these flags' default elsewhere and says nothing of the model, whose file does."""
+    for key in ("v2", "v_parameterization"):
+        if key in draft.raw and str(draft.raw[key]).lower() in ("false", "0"):
+            draft.tell(key, Fate.NOT_NEEDED, "It is found from the base model's file.")
+
+
+def old_optimizer_flags(draft: Draft) -> None:
+    """use_8bit_adam and use_lion (deprecated) chose the optimiser; both won over its name."""
+    flags = {"use_8bit_adam": "AdamW8bit", "use_lion": "Lion", "use_lion_optimizer": "Lion"}
+    for key, name in flags.items():
+        if str(draft.raw.get(key)).lower() in ("true", "1"):
+            for other in ("optimizer_type", "optimizer"):
+                if draft.peek(other) not in (None, name):
+                    draft.tell(other, Fate.NOT_NEEDED, f"{key} is on and chose {name}.")
+            draft.give(key, "optimizer_type", name, Fate.CHANGED, f"It means the optimiser {name}.")
+
+
+def several_text_rates(draft: Draft) -> None:
+    """A list of rates, one for each text encoder, has one rate here."""
+    raw = draft.raw.get("text_encoder_lr")
+    if not isinstance(raw, list) or not raw:
+        return
+    alike = all(rate == raw[0] for rate in raw)
+    note = "" if alike else (
+        f"All text encoders share one rate here: {show_value(raw[0])} was taken of "
+        f"{show_value(raw)}."
+    )  # fmt: skip
+    fate = Fate.USED if alike else Fate.CHANGED
+    draft.give("text_encoder_lr", "text_encoder_lr", raw[0], fate, note)
+
+
+def lycoris_convolutions(draft: Draft) -> None:
+    """LyCORIS trains the convolutions with the network's own sizes unless told otherwise."""
+    if draft.peek("algo") not in (None, "lora", "locon"):
+        return
+    for conv, own in (("conv_dim", ("net_dim", "network_dim")),
+                      ("conv_alpha", ("alpha", "network_alpha"))):  # fmt: skip
+        size = next((draft.peek(name) for name in own if draft.peek(name) is not None), None)
+        if draft.peek(conv) is None and size is not None:
+            note = f"Not in the file; LyCORIS takes that of the network: {show_value(size)}."
+            draft.give(conv, conv, size, Fate.ADDED, note)
+
+
+def add_defaults(draft: Draft, defaults: dict[str, Any], tool: str) -> None:
+    """Give what the tool does by itself when its file does not say."""
+    known = {**draft.aliases, **{name: name for name in draft.declared}}
+    said = {known[key] for key, raw in draft.raw.items() if key in known and raw not in (None, "")}
+    for key, value in defaults.items():
+        name = known[key]
+        if name in said or name in draft.given:
+            continue
+        note = f"Not in the file; {tool} takes {show_value(value)}."
+        draft.give(name, name, value, Fate.ADDED, note)
+
+
+# --- the older popup scripts ----------------------------------------------------------------
+
+
+def popup_resolution(draft: Draft) -> None:
+    """train_resolution is the width and, without height_resolution, the height too."""
+    height = draft.peek("height_resolution")
+    if height is None:
+        return
+    width = draft.peek("train_resolution") or POPUP_DEFAULTS["train_resolution"]
+    draft.give("train_resolution", "resolution", f"{width},{height}", Fate.CHANGED,
+               "Width and height are one setting here.")  # fmt: skip
+    draft.tell("height_resolution", Fate.CHANGED, "It is the height in resolution.", "resolution")
+
+
+def popup_amount(draft: Draft) -> None:
+    """With max_steps the popup scripts do not look at num_epochs; here epochs would win."""
+    if draft.number("max_steps") > 0 and "num_epochs" in draft.raw:
+        draft.tell("num_epochs", Fate.NOT_NEEDED, "max_steps is given and goes before it.")
+
+
+def popup_warmup(draft: Draft) -> None:
+    """A ratio of all steps is a number of steps below 1 here."""
+    ratio = draft.number("warmup_lr_ratio")
+    if ratio >= 1:
+        draft.tell("warmup_lr_ratio", Fate.REFUSED, f"{ratio:g} is {ratio:.0%} of all steps, so "
+                   "the rate would only rise. Give a share below 1.")  # fmt: skip
+    elif ratio > 0:
+        draft.give("warmup_lr_ratio", "lr_warmup_steps", ratio, Fate.CHANGED,
+                   f"A warm-up below 1 is a share of all steps: {ratio:.3g} is "
+                   f"{ratio * 100:.3g} %.")  # fmt: skip
+
+
+def popup_locon(draft: Draft) -> None:
+    """locon, locon_dim and locon_alpha (deprecated) are what conv_dim and conv_alpha are now."""
+    on = str(draft.raw.get("locon")).lower() == "true"
+    for old, new in (("locon_dim", "conv_dim"), ("locon_alpha", "conv_alpha")):
+        if on and draft.peek(old) is not None and draft.peek(new) is None:
+            draft.give(old, new, draft.peek(old), Fate.RENAMED, f"It is called {new} here.")
+        elif draft.peek(old) is not None:
+            draft.tell(old, Fate.NOT_NEEDED, "locon is off, or conv_dim is given.")
+    if on:
+        draft.tell("locon", Fate.NOT_NEEDED, "conv_dim decides whether it becomes a LoCon.")
+
+
+def popup_network(draft: Draft) -> None:
+    """lyco changes what network_args means; "unit" among them marks a DyLoRA."""
+    if draft.peek("network_module") is not None:
+        draft.tell("network_module", Fate.NOT_NEEDED, "The LoRA code is built in.")
+    if draft.peek("unit") is not None:
+        draft.tell("unit", Fate.REFUSED, "It asks for a DyLoRA, which is not made here: an "
+                   "ordinary LoRA of that size would be trained.")  # fmt: skip
+    if str(draft.raw.get("lyco")).lower() == "true":
+        lycoris_convolutions(draft)
+
+
+def popup_saving(draft: Draft) -> None:
+    """Where two keys say when to save or to draw, one of them wins there."""
+    pairs = (("save_n_epoch_ratio", "save_every_n_epochs"),
+             ("sample_every_n_epochs", "sample_every_n_steps"))  # fmt: skip
+    for winner, loser in pairs:
+        if draft.number(winner) > 0 and draft.number(loser) > 0:
+            draft.tell(loser, Fate.NOT_NEEDED, f"{winner} is given and goes before it.")
+
+
+# --- the kohya_ss GUI -----------------------------------------------------------------------
+
+
+def gui_command_line(draft: Draft) -> None:
+    """additional_parameters is a free command line, whose flags go before the other keys."""
+    text = draft.peek("additional_parameters")
+    if text is None:
+        return
+    parser = FlagParser(add_help=False)
+    add_flags(parser, TrainSettings, also=sorted({*NOT_NEEDED, *COMBINED_KEYS}))
+    try:
+        flags = read_flags(parser, shlex.split(str(text).replace("\\", "\\\\")))
+    except (SuiteError, ValueError) as error:
+        draft.tell("additional_parameters", Fate.REFUSED, str(error))
+        return
+    for name in flags:
+        setting = draft.aliases.get(name, name)
+        for other in [key for key in draft.raw if draft.aliases.get(key, key) == setting]:
+            if other != name:
+                draft.tell(other, Fate.NOT_NEEDED, "additional_parameters goes before it.")
+    draft.raw |= flags
+    draft.tell("additional_parameters", Fate.CHANGED,
+               f"Its flags were read as keys: {', '.join(flags)}.")  # fmt: skip
+
+
+def gui_amount(draft: Draft) -> None:
+    """max_train_epochs wins, then max_train_steps; `epoch` is what the GUI counts steps from."""
+    if draft.number("max_train_epochs") > 0:
+        losers, winner = ("epoch", "max_train_steps"), "max_train_epochs"
+    elif draft.number("max_train_steps") > 0:
+        losers, winner = ("epoch",), "max_train_steps"
+    else:
+        return
+    for key in losers:
+        if draft.peek(key) is not None and draft.number(key) > 0:
+            draft.tell(key, Fate.NOT_NEEDED, f"{winner} is given and goes before it.")
+
+
+def gui_warmup(draft: Draft) -> None:
+    """lr_warmup is a percentage of all steps; lr_warmup_steps, where there is one, wins."""
+    percent = draft.number("lr_warmup")
+    if "lr_warmup" not in draft.raw:
+        return
+    if draft.number("lr_warmup_steps") > 0:
+        draft.tell("lr_warmup", Fate.NOT_NEEDED, "lr_warmup_steps is given and goes before it.")
+    elif percent <= 0:
+        draft.tell("lr_warmup", Fate.NOT_SET, "", "lr_warmup_steps")
+    elif draft.peek("lr_scheduler") == "constant":
+        draft.tell("lr_warmup", Fate.NOT_NEEDED, "The GUI has no warm-up with a constant rate.")
+    elif percent >= 100:
+        draft.tell("lr_warmup", Fate.REFUSED, f"{percent:g} % of all steps is all of them, so the "
+                   "rate would only rise. Give less than 100.")  # fmt: skip
+    else:
+        draft.raw.pop("lr_warmup_steps", None)
+        draft.give("lr_warmup", "lr_warmup_steps", percent / 100, Fate.CHANGED,
+                   f"{percent:g} % of all steps is {percent / 100:g} here.")  # fmt: skip
+
+
+def gui_network(draft: Draft) -> None:
+    """The GUI writes conv_dim and all of LyCORIS into every file and looks at them for some types
+    only."""
+    kind = str(draft.peek("LoRA_type") or "Standard")
+    if kind == "Standard":
+        for key in ("conv_dim", "conv_alpha"):
+            if draft.peek(key) is not None:
+                draft.tell(key, Fate.NOT_NEEDED, "The type is Standard, which has no convolutions.")
+    if not kind.startswith("LyCORIS"):
+        for key in sorted(LYCORIS_ONLY & draft.raw.keys()):
+            draft.tell(key, Fate.NOT_NEEDED, f"The type is {kind}, which does not look at it.")
+
+
+def gui_rates(draft: Draft) -> None:
+    """A rate of 0 beside another one leaves that part out; two zeros mean the common rate."""
+    rates = {"unet_lr", "text_encoder_lr"}
+    if rates <= draft.raw.keys() and all(draft.number(key) == 0 for key in rates):
+        for key in sorted(rates):
+            draft.tell(key, Fate.NOT_SET, "", key)
+
+
+def gui_noise(draft: Draft) -> None:
+    """noise_offset_type says which of two groups of keys counts."""
+    kind = str(draft.peek("noise_offset_type") or "")
+    multires = ("multires_noise_iterations", "multires_noise_discount")
+    if kind == "Original":
+        other = multires
+    elif kind == "Multires":
+        other = ("noise_offset", "adaptive_noise_scale")
+    else:
+        return
+    draft.tell("noise_offset_type", Fate.NOT_NEEDED, "Which noise there is decides.")
+    for key in other:
+        if draft.number(key) != 0:
+            draft.tell(key, Fate.NOT_NEEDED, f"The noise offset type is {kind}.")
+
+
+def gui_prompts(draft: Draft) -> None:
+    """sample_prompts holds the prompts themselves, a line each; lines with # are remarks."""
+    text = draft.peek("sample_prompts")
+    if not isinstance(text, str):
+        return
+    lines = [line.strip() for line in text.splitlines()]
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if prompts:
+        draft.give("sample_prompts", "sample_prompts", prompts, Fate.CHANGED,
+                   "It holds the prompts themselves; they are kept in the config.")  # fmt: skip
+
+
+def gui_seed(draft: Draft) -> None:
+    """A seed of 0 means a random one there."""
+    if draft.peek("seed") is not None and draft.number("seed") == 0:
+        draft.tell("seed", Fate.NOT_SET, "0 means a random seed there.", "seed")
+
+
+def gui_attention(draft: Draft) -> None:
+    """xformers is a bool or a word."""
+    word = draft.raw.get("xformers")
+    if str(word).lower() in ("none", "false"):
+        draft.tell("xformers", Fate.NOT_NEEDED, "PyTorch's fast attention is always used.")
+
+
+# --- sd-scripts -----------------------------------------------------------------------------
+
+
+def sd_scripts_network(draft: Draft) -> None:
+    """With LyCORIS as its module sd-scripts makes a LoCon even without conv_dim."""
+    if str(draft.peek("network_module") or "").startswith(("lycoris", "locon.")):
+        lycoris_convolutions(draft)
+
+
+def sd_scripts_defaults(draft: Draft) -> None:
+    """What sd-scripts does when its file does not say otherwise."""
+    defaults = dict(SD_SCRIPTS_DEFAULTS)
+    if draft.peek("unet_lr") is not None and draft.peek("text_encoder_lr") is not None:
+        del defaults["learning_rate"]  # both parts have rates of their own
+    add_defaults(draft, defaults, "sd-scripts")
+
+
+def popup_defaults(draft: Draft) -> None:
+    """What the popup scripts do when a key is missing, as in files of other versions."""
+    add_defaults(draft, POPUP_DEFAULTS, "the older tool")
+
+
+SHARED: tuple[Rule, ...] = (model_kind, old_optimizer_flags, several_text_rates)
+POPUP_RULES: tuple[Rule, ...] = (
+    split_network_args, popup_resolution, popup_amount, popup_warmup, popup_locon, popup_network,
+    popup_saving, *SHARED, popup_defaults,
+)  # fmt: skip
+GUI_RULES: tuple[Rule, ...] = (
+    gui_command_line, split_network_args, gui_amount, gui_warmup, gui_network, gui_rates, gui_noise,
+    gui_prompts, gui_seed, gui_attention, *SHARED,
+)  # fmt: skip
+SD_SCRIPTS_RULES: tuple[Rule, ...] = (
+    split_network_args, *SHARED, sd_scripts_network, sd_scripts_defaults,
+)  # fmt: skip
+
+
+def apply(rules: Iterable[Rule], draft: Draft) -> None:
+    """Apply the rules in their order."""
+    for rule in rules:
+        rule(draft)
