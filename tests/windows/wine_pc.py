@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,18 +51,12 @@ class Wine:
     def run(
         self, command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess:
-        """Run a command in `folder`, with no more than these variables of ours.
-
-        The output goes through a file: Wine's own services would keep a pipe open.
-        """
-        with tempfile.TemporaryFile() as output:
-            done = subprocess.run(
-                [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=120,
-            )  # fmt: skip
-            output.seek(0)
-            done.stdout = output.read().decode("utf-8", errors="replace")
-        return done
+        """Run a command in `folder`, with no more than these variables of ours."""
+        return subprocess.run(
+            [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=120, encoding="utf-8", errors="replace",
+        )  # fmt: skip
 
     @property
     def variables(self) -> dict[str, str]:
@@ -76,15 +69,26 @@ class Wine:
 
     @contextmanager
     def kept_warm(self) -> Iterator[None]:
-        """Keep one program running, so that the others need not start all of Wine again."""
+        """Make the prefix and keep one program running in it.
+
+        The others then need not start all of Wine again, and Wine's own services hold no pipe of
+        theirs open (a file in its place would do for cmd, but not for Windows' Python).
+        """
         waiting = subprocess.Popen(
-            [WINE, "cmd"], env=self.variables, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            [WINE, "cmd"], env=self.variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
+            waiting.stdin.write(b"echo rea^dy\r\n")
+            waiting.stdin.flush()
+            while b"ready" not in waiting.stdout.readline():
+                assert waiting.poll() is None, "Wine does not start"
             yield
         finally:
-            waiting.communicate(b"exit\r\n", timeout=20)
+            waiting.kill()
+            waiting.wait()
+            waiting.stdin.close()
+            waiting.stdout.close()
 
 
 @dataclass

@@ -1,0 +1,85 @@
+"""setup.bat with a real Windows Python under Wine: it is found, judged, started, and sets up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from wine_pc import ROOT, windows_path
+
+pytestmark = pytest.mark.slow
+sys.path.append(str(ROOT / "tests" / "easy_scripts"))
+
+
+@pytest.fixture
+def pc(computer, windows_python):
+    """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
+    project = computer.folder / "Äpfel & Birnen!"
+    for name in ("easy_scripts", "scripts/core", "scripts/settings"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "scripts" / "__init__.py").touch()
+    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml"):
+        shutil.copy(path, project)
+    computer.project = project
+    computer.variables["WINEPATH"] = windows_path(windows_python)
+    return computer
+
+
+def test_it_is_found_and_the_verb_runs(pc):
+    code, _, shown = pc.start("setup.bat", "--check")
+    assert code == 1
+    assert "Easy LoRA has not been set up in this folder yet." in shown
+    code, _, shown = pc.start("setup.bat", "--help")
+    assert code == 0 and "easy_scripts setup" in shown
+
+
+def test_a_python_without_tk_is_passed_over(pc, windows_python, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(windows_python, bare)
+    shutil.rmtree(bare / "Lib" / "tkinter")
+    done = pc.wine.run(
+        [windows_path(bare / "python.exe"), "-I", "-S",
+         windows_path(pc.project / "easy_scripts" / "launcher" / "usable.py")],
+        pc.folder,
+    )  # fmt: skip
+    assert done.returncode == 1
+    code, _, shown = pc.start("setup.bat", "--check", WINEPATH=windows_path(bare))
+    assert code == 1 and "No usable Python was found" in shown
+
+
+def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
+    from made_up_wheels import make_torch, make_wheel, repack_pip
+
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_torch(wheels, "2.13.0", None)
+    make_wheel(wheels, "tiny", "1.0", {"tiny.py": "NAME = 'tiny'\n"})
+    pip = repack_pip(wheels)
+    locks = pc.project / "easy_scripts" / "install" / "locks"
+    for name, text in {
+        "pip": f"pip=={pip}\n", "common": "tiny==1.0\n", "cuda13-linux": "",
+        "cpu": "-r common.txt\ntorch==2.13.0+cpu\n",
+    }.items():  # fmt: skip
+        (locks / f"{name}.txt").write_text(text)
+    tests = pc.project / "tests" / "easy_scripts"
+    tests.mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "easy_scripts" / "set_up_made_up_project.py", tests)
+    done = pc.wine.run(
+        [windows_path(windows_python / "python.exe"),
+         windows_path(tests / "set_up_made_up_project.py"), windows_path(pc.project)],
+        pc.folder,
+        {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": windows_path(wheels), "PIP_NO_CACHE_DIR": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert (pc.project / ".venv" / "easy_lora_whole.json").exists()
+    again = pc.wine.run(
+        [windows_path(pc.project / ".venv" / "Scripts" / "python.exe"), "-X", "utf8", "-c",
+         "import sys, tiny; print(tiny.NAME, sys.prefix)"],
+        pc.folder,
+    )  # fmt: skip
+    assert again.stdout.strip() == "tiny " + windows_path(pc.project / ".venv")
+    assert os.path.lexists(pc.project / ".venv" / "Scripts" / "pythonw.exe")
+    assert Path(pc.project / "logs").exists()
