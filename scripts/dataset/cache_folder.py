@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Note, Report
+from scripts.core.file_lock import locked, try_lock, unlock
 from scripts.core.files import check_output_folder, explain_os_error
-from scripts.dataset.file_lock import locked, try_lock, unlock
 
 log = logging.getLogger(__name__)
 

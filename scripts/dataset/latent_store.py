@@ -22,8 +22,8 @@ import numpy as np
 
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Report
+from scripts.core.file_lock import locked
 from scripts.core.files import explain_os_error, replace_atomically, sha256_of_file
-from scripts.dataset.file_lock import locked
 
 INDEX_NAME = "index.json"
 LOCK_NAME = "in_use.lock"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from picture_files import draw_picture
 
+from scripts.core import file_lock
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Note
-from scripts.dataset import cache_folder, file_lock
+from scripts.dataset import cache_folder
 from scripts.dataset.cache_folder import RunFolder, remove_leftovers, usable_cache_folder
 from scripts.dataset.dataset import Batch, Dataset, Example
 from scripts.dataset.latents import prepare_latents

@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 
+from scripts.core import file_lock
 from scripts.core.errors import Cancelled, SuiteError
 from scripts.core.events import Control
-from scripts.dataset import file_lock
-from scripts.dataset.file_lock import locked
+from scripts.core.file_lock import locked
 from scripts.dataset.latent_store import LatentStore
 
 
