@@ -1,16 +1,14 @@
-"""The wizard that merges LoRAs: `python -m easy_scripts.merge [FILES]`."""
+"""The wizard that merges LoRAs: `python -m easy_scripts merge [FILES]`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
+from easy_scripts.lora_pages.file_list_page import LORA_FILES
 from easy_scripts.lora_pages.merge_files_page import MergeFilesPage
 from easy_scripts.lora_pages.merge_target_page import MergeTargetPage
 from easy_scripts.lora_pages.result_page import ResultPage
 from easy_scripts.lora_pages.save_page import SavePage
-from easy_scripts.lora_pages.start import LORA_FILES, start
 from easy_scripts.wizard.window import Plan
 from easy_scripts.wizard.work_page import WorkPage
 from scripts.settings.merge import MergeSettings, read_merge_settings
@@ -43,14 +41,5 @@ class RunPage(WorkPage):
 
 PLAN = Plan(
     "merge", MergeSettings, (MergeFilesPage, MergeTargetPage, PlacePage, RunPage, ResultPage),
-    read=read_merge_settings, file_types=LORA_FILES,
+    read=read_merge_settings, takes=("models",), file_types=LORA_FILES,
 )  # fmt: skip
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Open the wizard with the files given; the exit code."""
-    return start(PLAN, {"models": list(arguments)} if arguments else {})
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,16 +1,13 @@
-"""The wizard that makes LoRAs smaller: `python -m easy_scripts.resize [FILES]`."""
+"""The wizard that makes LoRAs smaller: `python -m easy_scripts resize [FILES]`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from easy_scripts.lora_pages.file_list_page import FileListPage
+from easy_scripts.lora_pages.file_list_page import LORA_FILES, FileListPage
 from easy_scripts.lora_pages.result_page import ResultPage
 from easy_scripts.lora_pages.save_page import SavePage
 from easy_scripts.lora_pages.size_page import SizePage
-from easy_scripts.lora_pages.start import LORA_FILES, start
 from easy_scripts.wizard.path_row import FOLDER, OUTPUT_FILE
 from easy_scripts.wizard.window import Plan
 from easy_scripts.wizard.work_page import WorkPage
@@ -64,14 +61,5 @@ class RunPage(WorkPage):
 
 PLAN = Plan(
     "resize", ResizeSettings, (FilesPage, SizePage, PlacePage, RunPage, ResultPage),
-    read=read_resize_settings, file_types=LORA_FILES,
+    read=read_resize_settings, takes=("model",), file_types=LORA_FILES,
 )  # fmt: skip
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Open the wizard with the files given; the exit code."""
-    return start(PLAN, {"model": list(arguments)} if arguments else {})
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

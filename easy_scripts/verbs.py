@@ -47,7 +47,7 @@ def window_or_command(verb: str, command: str, arguments: Sequence[str]) -> int:
     arguments = true_arguments(arguments, os.environ)
     if any(word.startswith("-") for word in arguments):
         return run_in_environment(verb, command, arguments)
-    return run_in_environment(verb, f"easy_scripts.{verb}", arguments, window=True)
+    return run_in_environment(verb, "easy_scripts.window", [verb, *arguments], window=True)
 
 
 def test(arguments: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
+LORA_FILES = (("files.type_lora", "*.safetensors *.pt *.ckpt *.bin"),)
 ENDINGS = (".safetensors", ".pt", ".ckpt", ".bin")
 
 
@@ -60,7 +61,7 @@ class FileListPage(Page):
 
     def _make_empty(self, body: ttk.Frame) -> ttk.Frame:
         theme = self.theme
-        empty = ttk.Frame(body, style="Card.TFrame", padding=theme.px(36))
+        empty = ttk.Frame(body, style="Card.TFrame", padding=theme.px(56))
         key = "files.drop_here" if self.wizard.drops else "files.none_yet"
         text = ttk.Label(empty, text=self.texts(key), style="Muted.TLabel", justify="center",
                          anchor="center")  # fmt: skip

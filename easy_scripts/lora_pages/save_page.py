@@ -48,6 +48,7 @@ class SavePage(Page):
         before = self.wizard.facts.get("proposed")
         if str(self.answers["save_to"] or "") in ("", before):
             self.answers["save_to"] = self.wizard.facts["proposed"] = self.proposal()
+        self.row.show_end()
         self.wizard.facts.pop("overwrite", None)
         self._list_results()
 

@@ -72,8 +72,13 @@ class PathRow(VariableRow):
 
     def _take(self, path: str) -> None:
         self.variable.set(str(Path(clean_path(path))))
-        self._entry.xview_moveto(1)
+        self.show_end()
         self.check()
+
+    def show_end(self) -> None:
+        """Scroll a long path so that its name is seen."""
+        self._entry.icursor("end")
+        self._entry.after_idle(lambda: self._entry.xview_moveto(1))
 
     def _dropped(self, paths: list[str]) -> None:
         if paths:

@@ -24,7 +24,8 @@ class Memory:
     """The remembered things of the wizard `name`."""
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
-        self._path = (folder or memory_folder()) / f"{name}.json"
+        self.folder = folder or memory_folder()
+        self._path = self.folder / f"{name}.json"
         self._content: dict[str, Any] = {}
         with suppress(OSError, ValueError):
             content = json.loads(self._path.read_text(encoding="utf-8"))

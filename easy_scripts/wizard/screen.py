@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import tkinter
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from scripts.core.errors import SuiteError
 
-if TYPE_CHECKING:
-    import tkinter
-
-NO_TK = (
-    "The windows cannot be shown, because this Python has no Tk. On Debian and Ubuntu run "
-    '"sudo apt install python3-tk"; elsewhere install Python from python.org. {advice}'
-)
 NO_SCREEN = "There is no screen to show a window on. {advice}"
 
 
 def open_root(title: str, advice: str) -> tkinter.Tk:
     """The root window, still hidden. `advice` says how the work is done without a window.
 
-    Raises SuiteError when there is no Tk or no screen.
+    Raises SuiteError when there is no screen.
     """
-    try:
-        import tkinter
-    except ImportError as error:
-        raise SuiteError(NO_TK.format(advice=advice)) from error
     if sys.platform == "win32":
         _speak_to_windows()
     try:
@@ -50,8 +39,6 @@ def _speak_to_windows() -> None:
 
 def _icon(root: tkinter.Tk) -> tkinter.PhotoImage:
     """A blue tile with two thin bars: a large matrix made of two small ones."""
-    import tkinter
-
     icon = tkinter.PhotoImage(master=root, width=32, height=32)
     icon.put("#005fb8", to=(3, 1, 29, 31))
     icon.put("#005fb8", to=(1, 3, 31, 29))

@@ -48,6 +48,7 @@ class Plan:
     settings_class: type
     pages: tuple[type[Page], ...]
     read: Read | None = None  # raw values -> settings; raises SettingErrors: checks all together
+    takes: tuple[str, ...] = ()  # the settings that files on the command line stand for
     file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
 
 
@@ -317,7 +318,7 @@ class Wizard:
 def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
     """Open the wizard with what is `given` filled in, and stay until it is closed.
 
-    Raises SuiteError when there is no screen or no Tk.
+    Raises SuiteError when there is no screen.
     """
     wizard = open_wizard(plan, given)
     wizard.root.mainloop()

@@ -13,7 +13,6 @@ from tkinter import ttk
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
-from easy_scripts.wizard.remembered import memory_folder
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
@@ -45,7 +44,6 @@ class WorkPage(Page):
         self._stage = ttk.Label(body, wraplength=width)
         self._stage.pack(anchor="w", pady=(0, theme.px(10)))
         self._bar = ttk.Progressbar(body, maximum=1000)
-        self._bar.pack(fill="x", padx=(0, theme.px(12)))
         self._time = ttk.Label(body, style="Muted.TLabel")
         self._time.pack(anchor="w", pady=(theme.px(8), theme.px(16)))
         self._problem = ttk.Label(body, style="Error.TLabel", wraplength=width)
@@ -85,7 +83,7 @@ class WorkPage(Page):
         self._stopping = self._close_after = False
         self._saved: list[str] = []
         self._reset_looks()
-        config = memory_folder() / f"{self.wizard.plan.name}-run.json"
+        config = self.wizard.memory.folder / f"{self.wizard.plan.name}-run.json"
         try:
             write_text(config, json.dumps(self.run_config(), indent=1))
             self._child = Child(self.module, ["--config", str(config), "--events"])
@@ -219,6 +217,7 @@ class WorkPage(Page):
 
     def _reset_looks(self) -> None:
         self._stage.configure(text=self.texts("work.starting"))
+        self._bar.pack(fill="x", padx=(0, self.theme.px(12)), after=self._stage)
         self._bar.configure(mode="indeterminate", value=0)
         self._bar.start(15)
         for label in (self._time, self._notes):
@@ -230,7 +229,7 @@ class WorkPage(Page):
         self._log.configure(state="disabled")
 
     def _ended_looks(self) -> None:
-        self._bar.configure(mode="determinate", value=0)
+        self._bar.pack_forget()
         self._time.configure(text="")
         self.wizard.footer.back.focus_set()
 

@@ -56,11 +56,10 @@ def _display(width: int, height: int) -> str:
 @pytest.fixture
 def memory_folder(tmp_path, monkeypatch):
     """Where the wizards of a test remember things."""
-    from easy_scripts.wizard import remembered, work_page
+    from easy_scripts.wizard import remembered
 
     folder = tmp_path / "remembered"
-    for module in (remembered, work_page):
-        monkeypatch.setattr(module, "memory_folder", lambda: folder)
+    monkeypatch.setattr(remembered, "memory_folder", lambda: folder)
     return folder
 
 

@@ -75,6 +75,7 @@ class Tour:
 
     def unfold(self) -> None:
         """Open what is folded away, and show the end of the page."""
+        self.robot.pump()
         for widget in list(self.robot.widgets()):
             if isinstance(widget, Fold):
                 widget.unfold()
