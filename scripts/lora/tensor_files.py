@@ -188,6 +188,8 @@ def to_precision(array: np.ndarray, precision: str) -> RawTensor:
     array = np.asarray(array)
     if dtype == "BF16":
         numbers = _to_bf16(array.astype(np.float32))
+    elif dtype == "F16" and array.dtype == np.float32:
+        numbers = _to_fp16(array)
     elif dtype in ("F64", "F32", "F16"):
         with np.errstate(over="ignore"):  # what does not fit becomes infinite; the caller looks
             numbers = array.astype(PLAIN[dtype])
@@ -202,6 +204,36 @@ def _to_bf16(array: np.ndarray) -> np.ndarray:
     bits = np.ascontiguousarray(array).reshape(-1).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
     return np.where(np.isnan(array.reshape(-1)), np.uint16(0x7FC0), rounded).astype("<u2")
+
+
+def _to_fp16(array: np.ndarray) -> np.ndarray:
+    """The same as astype (NaN becomes infinite), which takes 10 to 30 times longer where numbers
+    are below fp16's normal ones, 2^-14, as many of a LoRA are. By pieces that fit into the
+    processor's cache, in whole numbers.
+    """
+    flat = np.ascontiguousarray(array).reshape(-1)
+    half = np.empty(flat.size, "<u2")
+    for start in range(0, flat.size, 1 << 16):
+        piece = flat[start : start + (1 << 16)]
+        bits = piece.view(np.int32)
+        size = bits & 0x7FFFFFFF
+        # 0.5 and more has the last place 2^-24, that of fp16's small numbers: adding rounds.
+        small = (np.abs(piece) + np.float32(0.5)).view(np.int32)
+        small -= 0x3F000000
+        normal = size >> 13  # rounded to the nearest, halves to even, with fp16's exponent
+        normal &= 1
+        normal += size
+        normal += 0xFFF - 0x38000000
+        normal >>= 13
+        np.minimum(normal, 0x7C00, out=normal)
+        size -= 0x38800000
+        size >>= 31  # all bits set below 2^-14
+        small ^= normal
+        small &= size
+        small ^= normal
+        small |= (bits >> 16) & 0x8000
+        half[start : start + (1 << 16)] = small
+    return half.view("<f2").reshape(array.shape)
 
 
 def write_tensors(

@@ -1,0 +1,108 @@
+"""The LoRAs of a merge with their strengths, checked: do they fit together, is anything left?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from scripts.core.errors import SettingError
+from scripts.lora.block_ratios import BlockRatios, read_block_ratios
+from scripts.lora.modules import LoraFile, LoraModule, open_lora
+from scripts.models.families import FAMILIES
+from scripts.settings.merge import MergeSettings
+
+Part = tuple[LoraModule, float]  # a module of one LoRA, and how strongly it counts
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """A LoRA that is merged. `block_text` is what was given for its blocks, "" for nothing."""
+
+    lora: LoraFile
+    ratio: float
+    blocks: BlockRatios
+    block_text: str
+
+    def weight(self, name: str) -> float:
+        """How strongly the module of this name counts."""
+        return self.ratio * self.blocks.of(name)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it counts exactly as it is, at strength 1 everywhere."""
+        return all(self.weight(name) == 1 for name in self.lora.modules)
+
+    @property
+    def title(self) -> str:
+        """Its strength and name, as in "0.7 x name"."""
+        blocks = " by block" if self.block_text else ""
+        return f"{self.ratio:g}{blocks} x {self.lora.path.stem}"
+
+
+def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredient]:
+    """The LoRAs of the settings that count at all, open until `stack` is left.
+
+    Raises SettingError when one cannot be read, when they are of different families or sizes, and
+    when nothing would be left.
+    """
+    loras = [stack.enter_context(open_lora(path, "models")) for path in settings.models]
+    family = common_family(loras)
+    ingredients = []
+    for index, (lora, ratio) in enumerate(zip(loras, settings.strengths, strict=True)):
+        text = settings.block_ratios_of(index)
+        ingredient = Ingredient(lora, ratio, read_block_ratios(text, family or "sd1"), text)
+        if any(ingredient.weight(name) for name in lora.modules):
+            ingredients.append(ingredient)
+    if not ingredients:
+        raise SettingError("block_ratios" if any(settings.block_ratios) else "ratios",
+                           "With these strengths every layer counts 0, so nothing would be left. "
+                           "Give some of them more.")  # fmt: skip
+    return ingredients
+
+
+def common_family(loras: Sequence[LoraFile]) -> str | None:
+    """sd1, sd2 or sdxl, None when no file tells. Raises SettingError when they differ."""
+    known = [lora for lora in loras if lora.family is not None]
+    for lora in known[1:]:
+        if lora.family != known[0].family:
+            raise SettingError("models", f"{known[0].path.name} is for {title_of(known[0])} and "
+                               f"{lora.path.name} for {title_of(lora)}: they cannot be merged. "
+                               "Choose LoRAs of one family.")  # fmt: skip
+    return known[0].family if known else None
+
+
+def title_of(lora: LoraFile) -> str:
+    """The family of a LoRA as people call it."""
+    return "an unknown model" if lora.family is None else FAMILIES[lora.family].title
+
+
+def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
+    """The parts of each module's sum, without those of strength 0.
+
+    Raises SettingError when one layer has different sizes in two files.
+    """
+    parts: dict[str, list[Part]] = {}
+    for ingredient in ingredients:
+        for name, module in ingredient.lora.modules.items():
+            weight = ingredient.weight(name)
+            if not weight:
+                continue
+            others = parts.setdefault(name, [])
+            if others and _sides(others[0][0]) != _sides(module):
+                raise SettingError("models", f"{module.file.path.name} and "
+                                   f"{others[0][0].file.path.name} are for models of different "
+                                   f"sizes ({name}): they cannot be merged.")  # fmt: skip
+            others.append((module, weight))
+    return parts
+
+
+def _sides(module: LoraModule) -> tuple[int, int]:
+    """A 1x1 convolution and a Linear of the same size are the same."""
+    return module.shape[0], math.prod(module.shape[1:])
+
+
+def describe(ingredients: Sequence[Ingredient]) -> str:
+    """What is merged, in one line."""
+    return " + ".join(ingredient.title for ingredient in ingredients).replace("+ -", "- ")
