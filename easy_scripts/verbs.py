@@ -42,6 +42,11 @@ def train(arguments: Sequence[str]) -> int:
     return run_in_environment("train", "scripts.train", arguments)
 
 
+def queue(arguments: Sequence[str]) -> int:
+    """List and run several trainings."""
+    return run_in_environment("queue", "easy_scripts.queue", arguments)
+
+
 def window_or_command(verb: str, command: str, arguments: Sequence[str]) -> int:
     """The window of the verb, filled with the files given; with any flag, its command."""
     arguments = true_arguments(arguments, os.environ)
@@ -69,6 +74,7 @@ VERBS = {
         Verb("setup", "make the private environment, or put it in order", setup_command.main),
         Verb("practice", "bake the practice LoRA: the proof that everything works", practice),
         Verb("train", "train a LoRA: train --config run.json", train),
+        Verb("queue", "train one config after another: queue add FILE, queue run", queue),
         Verb("resize", "make LoRAs smaller: opens a window; with flags, in this console",
              partial(window_or_command, "resize", "scripts.resize_lora")),
         Verb("merge", "merge LoRAs: opens a window; with flags, in this console",

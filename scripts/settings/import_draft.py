@@ -144,4 +144,5 @@ class Draft:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    is_name = "_" in text.partition(" ")[0]
+    return text if is_name else text[:1].upper() + text[1:]

@@ -1,0 +1,168 @@
+"""The queue without a window: python -m easy_scripts queue add|list|run|...
+
+add FILE_OR_FOLDER ...   configs of any tool, or folders of them
+list [--json]            what is there, with numbers for the other operations
+run                      bake what waits; Ctrl+C saves and stops the one in hand
+remove, duplicate, hold, let_go, again NUMBER ...
+move NUMBER TO           (counted from 1)
+pause, go_on             let no further bake begin; let the queue go on
+clear                    take out what is done
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from easy_scripts.queue.runner import run_queue
+from easy_scripts.queue.store import DONE, FAILED, RUNNING, Bake, QueueStore, configs_in
+from scripts.core.errors import SuiteError
+from scripts.core.events import Control, Event, Step
+from scripts.settings.import_config import Imported
+from scripts.settings.import_draft import Fate
+
+ON_NUMBERS = ("remove", "duplicate", "hold", "let_go", "again")
+DONE_CODE, MENDABLE, STOPPED_CODE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None, store: QueueStore | None = None) -> int:
+    """Read the command line, do it, and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            stream.reconfigure(errors="replace")
+    options = _parser().parse_args(argv)
+    try:
+        return _do(options, store or QueueStore())
+    except SuiteError as error:
+        sys.stderr.write(f"{error}\n")
+        return MENDABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m easy_scripts queue", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="OPERATION")
+    verbs.add_parser("add").add_argument("files", nargs="+", type=Path)
+    verbs.add_parser("list").add_argument("--json", action="store_true")
+    for name in ON_NUMBERS:
+        verbs.add_parser(name).add_argument("numbers", nargs="+", type=int)
+    move = verbs.add_parser("move")
+    move.add_argument("number", type=int)
+    move.add_argument("to", type=int)
+    for name in ("run", "pause", "go_on", "clear"):
+        verbs.add_parser(name)
+    return parser
+
+
+def _do(options: argparse.Namespace, store: QueueStore) -> int:
+    if options.verb == "add":
+        return _add(options.files, store)
+    if options.verb == "list":
+        return _list(store, options.json)
+    if options.verb == "run":
+        return _run(store)
+    if options.verb == "move":
+        store.move(_ids(store, [options.number])[0], options.to - 1)
+    elif options.verb in ("pause", "go_on"):
+        store.pause(options.verb == "pause")
+    elif options.verb == "clear":
+        print(f"Taken out: {store.clear()}.")
+        return DONE_CODE
+    else:
+        for bake_id in _ids(store, options.numbers):
+            getattr(store, options.verb)(bake_id)
+    return _list(store, False)
+
+
+def _add(paths: Sequence[Path], store: QueueStore) -> int:
+    """Add all that can be; one that cannot is told and does not keep out the others."""
+    code = DONE_CODE
+    for path in paths:
+        for config in configs_in(path):
+            try:
+                imported = store.add_file(config)
+            except SuiteError as error:
+                sys.stderr.write(f"{config}: {error}\n")
+                code = MENDABLE
+                continue
+            print(f"Added {config.name}. {_worth_knowing(imported)}")
+    return code
+
+
+def _worth_knowing(imported: Imported) -> str:
+    unknown = [entry.key for entry in imported.of(Fate.UNKNOWN)]
+    lost = f" Not known here: {', '.join(unknown)}." if unknown else ""
+    return imported.summary() + lost
+
+
+def _list(store: QueueStore, as_json: bool) -> int:
+    queue = store.read()
+    if as_json:
+        print(json.dumps(dataclasses.asdict(queue), indent=2))
+        return DONE_CODE
+    if not queue.bakes:
+        print("The queue is empty. Add a config: python -m easy_scripts queue add run.json")
+    for number, bake in enumerate(queue.bakes, start=1):
+        print(f"{number:3}. {_line(bake)}")
+    if queue.paused:
+        print("The queue is paused: go_on lets it go on.")
+    return DONE_CODE
+
+
+def _line(bake: Bake) -> str:
+    took = "" if bake.seconds is None else f" after {bake.seconds:.0f} s"
+    more = bake.error or bake.result or ""
+    return f"{bake.name}: {bake.state}{took if bake.finished else ''}" + (
+        f". {more}" if more else ""
+    )
+
+
+def _ids(store: QueueStore, numbers: Sequence[int]) -> list[str]:
+    bakes = store.read().bakes
+    for number in numbers:
+        if not 1 <= number <= len(bakes):
+            raise SuiteError(f"There is no number {number} in the queue; it has {len(bakes)}. "
+                             "Look at: python -m easy_scripts queue list")  # fmt: skip
+    return [bakes[number - 1].id for number in numbers]
+
+
+def _run(store: QueueStore) -> int:
+    control = Control()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        control.stop()
+        print("Stopping: the bake in hand saves first; the rest stays in the queue.", flush=True)
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
+    ran: list[Bake] = []
+
+    def watch(bake: Bake, event: Event | None) -> None:
+        if event is None:
+            print(_line(bake), flush=True)
+            if bake.state != RUNNING:
+                ran.append(bake)
+        elif isinstance(event, Step):
+            print(
+                f"  {event.done}/{event.total} steps, loss {event.loss:.4f}", end="\r", flush=True
+            )
+
+    run_queue(store, watch, control)
+    if control.stop_asked:
+        return STOPPED_CODE
+    print(f"Bakes that ran: {len(ran)}, of them done: {sum(b.state == DONE for b in ran)}.")
+    return MENDABLE if any(bake.state == FAILED for bake in ran) else DONE_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

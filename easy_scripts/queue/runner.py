@@ -1,0 +1,127 @@
+"""Run the queue: one bake after another, each in a process of its own.
+
+    run_queue(QueueStore(), watch, control)
+
+A bake that fails, even by taking its process down, is marked with its reason, and the next begins.
+When a stop is asked for, the bake in hand saves and stops, and the rest stays in the queue.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, WAITING, Bake, QueueStore
+from easy_scripts.wizard.child import Child, Ended, LogLine
+from scripts.core.errors import SuiteError
+from scripts.core.events import Control, Done, Event, Problem, Saved
+from scripts.core.files import write_text
+
+COMMAND = "scripts.train"
+SECONDS_BETWEEN_LOOKS = 0.1
+MOST_STARTS = 3  # of a bake that takes the whole runner down each time
+EXIT_DONE, EXIT_STOPPED = 0, 2
+
+Watch = Callable[[Bake, Event | None], None]
+
+
+@dataclass
+class Outcome:
+    """What a bake's events told, for its report."""
+
+    result: str | None = None
+    state_folder: str | None = None
+    error: str | None = None
+    last_line: str = ""
+
+    def take(self, event: Event) -> None:
+        """Remember what the report needs of an event."""
+        if isinstance(event, Problem):
+            self.error = f"{event.setting}: {event.message}" if event.setting else event.message
+        elif isinstance(event, Saved) and event.what == "state":
+            self.state_folder = event.path
+        elif (isinstance(event, Saved) and event.what == "lora") or (
+            isinstance(event, Done) and event.path
+        ):
+            self.result = event.path
+
+
+def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = COMMAND) -> int:
+    """Run what waits until nothing does, the queue is paused or a stop is asked for; how many ran.
+
+    `watch(bake, event)` hears of every event, and of a bake's begin and end with None as event.
+    Raises SuiteError when somebody else runs this queue.
+    """
+    count = 0
+    with store.only_runner():
+        _take_up_what_was_cut_off(store)
+        while not control.stop_asked:
+            queue = store.read()
+            bake = queue.next()
+            if bake is None or queue.paused:
+                break
+            bake = store.update(bake.id, state=RUNNING, begun=bake.begun + 1, error=None)
+            watch(bake, None)
+            watch(_run_one(store, bake, watch, control, command), None)
+            count += 1
+    return count
+
+
+def _take_up_what_was_cut_off(store: QueueStore) -> None:
+    """Let bakes wait again that were running when the runner or the computer died."""
+    for bake in store.read().bakes:
+        if bake.state != RUNNING:
+            continue
+        if bake.begun >= MOST_STARTS:
+            store.update(bake.id, state=FAILED, error=f"It was cut off {bake.begun} times by the "
+                         "end of the program or the computer.")  # fmt: skip
+        else:
+            store.update(bake.id, state=WAITING)
+
+
+def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:
+    config = store.folder / f"{bake.id}.json"
+    began = time.monotonic()
+    outcome = Outcome()
+    try:
+        write_text(config, json.dumps(bake.settings, indent=2) + "\n")
+        child = Child(command, ["--config", str(config), "--events"])
+        code = _follow(child, bake, outcome, watch, control)
+    except OSError as error:
+        outcome.error, code = f"The training could not be started: {error}.", 1
+    except SuiteError as error:
+        outcome.error, code = str(error), 1
+    finally:
+        config.unlink(missing_ok=True)
+    state = {EXIT_DONE: DONE, EXIT_STOPPED: STOPPED}.get(code, FAILED)
+    if state == FAILED and outcome.error is None:
+        outcome.error = (
+            f"The training ended unexpectedly (code {code}). {outcome.last_line}".strip()
+        )
+    return store.update(
+        bake.id, state=state, seconds=round(time.monotonic() - began, 1), result=outcome.result,
+        resume_from=outcome.state_folder, error=outcome.error if state == FAILED else None,
+    )  # fmt: skip
+
+
+def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: Control) -> int:
+    """Pass events on until the child ends; its exit code."""
+    told = False
+    while True:
+        for message in child.messages():
+            if isinstance(message, Ended):
+                return message.code
+            if isinstance(message, LogLine):
+                outcome.last_line = message.text or outcome.last_line
+                continue
+            outcome.take(message)
+            watch(bake, message)
+        if control.stop_asked and not told:
+            child.ask("stop")
+            told = True
+        for request in ("save", "preview", "stop_after_epoch"):
+            if control.take(request):
+                child.ask(request)
+        time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,244 @@
+"""The queue: its list on disk, and running it with trainings that succeed, fail and crash."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from easy_scripts.queue import __main__ as command
+from easy_scripts.queue.runner import run_queue
+from easy_scripts.queue.store import (
+    DONE,
+    FAILED,
+    HELD,
+    RUNNING,
+    STOPPED,
+    WAITING,
+    QueueStore,
+    configs_in,
+)  # fmt: skip
+from easy_scripts.wizard import child
+from scripts.core.errors import SuiteError
+from scripts.core.events import Control
+
+# A stand-in for the training: what it does is the output name of its config.
+STAND_IN = """
+import json, os, sys
+settings = json.load(open(sys.argv[2], encoding="utf-8"))
+name = settings["output_name"]
+def tell(**event):
+    print(json.dumps(event), flush=True)
+if name == "bad":
+    tell(event="problem", message="Too dark.", setting="vae")
+    sys.exit(1)
+if name == "crash":
+    print("segment violated", file=sys.stderr, flush=True)
+    os._exit(70)
+if name == "long":
+    tell(event="step", done=1, total=9, epoch=1, loss=0.5, learning_rates={})
+    if sys.stdin.readline().strip() == "stop":
+        tell(event="saved", path="half.safetensors")
+        tell(event="saved", path=os.getcwd(), what="state")
+        sys.exit(2)
+tell(event="saved", path=name + ".safetensors")
+tell(event="done", path=name + ".safetensors", seconds=1)
+"""
+
+
+@pytest.fixture
+def store(tmp_path) -> QueueStore:
+    return QueueStore(tmp_path / "queue with ü")
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch) -> str:
+    """A module that stands in for scripts.train, found in a project folder of its own."""
+    (tmp_path / "stand_in_training.py").write_text(STAND_IN)
+    monkeypatch.setattr(child, "PROJECT_FOLDER", tmp_path)
+    return "stand_in_training"
+
+
+def add(store, *names):
+    return [store.add({"output_name": name}).id for name in names]
+
+
+def states(store):
+    return {bake.name: bake.state for bake in store.read().bakes}
+
+
+def names(store):
+    return [bake.name for bake in store.read().bakes]
+
+
+def run(store, stand_in, control=None, watch=lambda bake, event: None):
+    return run_queue(store, watch, control or Control(), stand_in)
+
+
+def test_the_list_survives_a_restart_and_can_be_changed(store):
+    one, two, three = add(store, "one", "two", "three")
+    again = QueueStore(store.folder)
+    again.move(three, 0)
+    assert names(store) == ["three", "one", "two"]
+    again.duplicate(one)
+    assert names(store) == ["three", "one", "one", "two"]
+    store.remove(one)
+    store.hold(two)
+    store.edit(three, {"output_name": "three", "network_dim": 8})
+    assert states(again) == {"three": WAITING, "one": WAITING, "two": HELD}
+    assert again.read().find(three).settings["network_dim"] == 8
+    assert again.let_go(two).state == WAITING
+    with pytest.raises(SuiteError, match="no longer in the queue"):
+        store.remove(one)
+
+
+def test_two_that_add_at_once_lose_nothing(store):
+    def several(letter):
+        add(QueueStore(store.folder), *(f"{letter}{number}" for number in range(8)))
+
+    threads = [threading.Thread(target=several, args=(letter,)) for letter in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(names(store)) == sorted(f"{x}{n}" for x in "ab" for n in range(8))
+
+
+def test_one_failure_never_ends_the_others(store, stand_in):
+    add(store, "good", "bad", "crash", "fine")
+    assert run(store, stand_in) == 4
+    assert states(store) == {"good": DONE, "bad": FAILED, "crash": FAILED, "fine": DONE}
+    good, bad, crash, _ = store.read().bakes
+    assert good.result == "good.safetensors" and good.seconds > 0 and good.error is None
+    assert bad.error == "vae: Too dark."
+    assert "code 70" in crash.error and "segment violated" in crash.error
+    assert store.clear() == 2 and names(store) == ["bad", "crash"]
+    assert [path.name for path in store.folder.glob("*.json")] == ["queue.json"]
+
+
+def test_what_is_held_or_paused_does_not_run(store, stand_in):
+    held, _ = add(store, "held", "free")
+    store.hold(held)
+    store.pause()
+    assert run(store, stand_in) == 0
+    store.pause(False)
+    assert run(store, stand_in) == 1
+    assert states(store) == {"held": HELD, "free": DONE}
+
+
+def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
+    long, _ = add(store, "long", "rest")
+    control = Control()
+
+    def watch(bake, event):
+        if event is not None and event.kind == "step":
+            assert store.read().find(long).state == RUNNING
+            with pytest.raises(SuiteError, match="is running"):
+                store.remove(long)
+            control.stop()
+
+    assert run(store, stand_in, control, watch) == 1
+    assert states(store) == {"long": STOPPED, "rest": WAITING}
+    stopped = store.read().find(long)
+    assert stopped.result == "half.safetensors"
+    assert store.again(long).settings["resume"] == stopped.resume_from
+
+
+def test_two_runners_never_run_the_same_queue(store, stand_in):
+    add(store, "good")
+    with store.only_runner():
+        assert QueueStore(store.folder).is_run()
+        with pytest.raises(SuiteError, match="being run already"):
+            run(store, stand_in)
+    assert not store.is_run()
+    assert states(store) == {"good": WAITING}
+
+
+def test_what_was_cut_off_runs_again_but_not_for_ever(store, stand_in):
+    one, two = add(store, "one", "two")
+    store.update(one, state=RUNNING, begun=1)
+    store.update(two, state=RUNNING, begun=3)
+    run(store, stand_in)
+    assert states(store) == {"one": DONE, "two": FAILED}
+    assert "cut off 3 times" in store.read().find(two).error
+
+
+def test_a_damaged_file_is_told(store):
+    add(store, "one")
+    store.path.write_text("{")
+    with pytest.raises(SuiteError, match="damaged"):
+        store.read()
+
+
+CONFIG = {"pretrained_model_name_or_path": "base.safetensors", "train_data_dir": "in",
+          "output_dir": "out"}  # fmt: skip
+
+
+def test_configs_are_added_by_file_and_by_folder(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "a.json").write_text(json.dumps({**CONFIG, "output_name": "cat"}))
+    (folder / "b.toml").write_text("\n".join(f"{key} = '{value}'" for key, value in CONFIG.items()))
+    (folder / "c.json").write_text(json.dumps({**CONFIG, "network_dim": "many"}))
+    (folder / "d.json").write_text('{"network_dim": 8}')
+    assert command.main(["add", str(folder)], store) == 1
+    told = capsys.readouterr()
+    assert "network_dim" in told.err and "No base model is given" in told.err
+    assert names(store) == ["cat", "b"]
+    assert store.read().bakes[0].settings["train_data_dir"] == str(tmp_path / "in")
+    with pytest.raises(SuiteError, match="no config"):
+        configs_in(tmp_path)
+
+
+def test_the_command_lists_changes_and_runs(store, stand_in, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_queue",
+                        lambda *arguments: run_queue(*arguments, stand_in))  # fmt: skip
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    assert command.main(["list"], store) == 0
+    assert "empty" in capsys.readouterr().out
+    add(store, "good", "bad")
+    assert command.main(["move", "2", "1"], store) == 0
+    assert names(store) == ["bad", "good"]
+    assert command.main(["run"], store) == 1
+    assert "Bakes that ran: 2, of them done: 1." in capsys.readouterr().out
+    assert command.main(["again", "1"], store) == 0
+    assert command.main(["remove", "7"], store) == 1
+    command.main(["list", "--json"], store)
+    shown = capsys.readouterr().out
+    assert [bake["state"] for bake in json.loads(shown[shown.index("{"):])["bakes"]] == [
+        "waiting", "done",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
+def test_ctrl_c_stops_the_running_bake_safely(store, tmp_path, stand_in):
+    import signal
+    import subprocess
+
+    add(store, "long", "rest")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from easy_scripts.queue import __main__ as command, runner\n"
+        "from easy_scripts.queue.store import QueueStore\n"
+        "from easy_scripts.wizard import child\n"
+        f"child.PROJECT_FOLDER = Path({str(tmp_path)!r})\n"
+        f"run = runner.run_queue\n"
+        f"command.run_queue = lambda *a: run(*a, {stand_in!r})\n"
+        f"sys.exit(command.main(['run'], QueueStore(Path({str(store.folder)!r}))))\n"
+    )
+    root = Path(__file__).resolve().parents[3]
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE)
+    for _ in range(200):
+        if states(store)["long"] == RUNNING:
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert states(store) == {"long": STOPPED, "rest": WAITING}
