@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.core.declare import Declaration, declarations, show_value
 from scripts.core.files import PROJECT_FOLDER, write_text
+from scripts.settings.merge import MergeSettings
+from scripts.settings.resize import ResizeSettings
 from scripts.settings.train import TrainSettings
 
 PLACE = PROJECT_FOLDER / "docs" / "settings.md"
-INTRODUCTION = """# The settings of training
+INTRODUCTION = """# The settings
 
 *Made from the code by `python -m scripts.settings.document`; a test sees that it is up to date.*
 
-Each name is a key of the config file (JSON or TOML) and, with `--` in front, a flag of
-`python -m scripts.train`. The names are those of sd-scripts; names that other tools use for the
-same thing are accepted too. A setting without a default is not set.
+Each name is a key of the config file (JSON or TOML) and, with `--` in front, a flag of the command.
+The names are those of sd-scripts; names that other tools use for the same thing are accepted too. A
+setting without a default is not set.
 """
+COMMANDS = (  # module, what it is for, its settings
+    ("scripts.train", "Training", TrainSettings),
+    ("scripts.resize_lora", "Making LoRAs smaller", ResizeSettings),
+    ("scripts.merge_lora", "Merging LoRAs", MergeSettings),
+)
 
 
 def settings_document() -> str:
-    """The text of docs/settings.md: one table for each page of the wizard."""
-    lines = [INTRODUCTION]
+    """The text of docs/settings.md: a chapter a command, a table for each page of its wizard."""
+    chapters = [
+        line
+        for module, title, settings_class in COMMANDS
+        for line in (f"\n## {title}: `python -m {module}`", *_tables(settings_class))
+    ]
+    return "\n".join([INTRODUCTION.rstrip("\n"), *chapters]) + "\n"
+
+
+def _tables(settings_class: type) -> Iterator[str]:
     page = None
-    for entry in declarations(TrainSettings).values():
+    for entry in declarations(settings_class).values():
         if entry.page != page:
             page = entry.page
-            lines += [f"\n## {page}\n", "| Setting | Default | What it does |", "|---|---|---|"]
-        lines.append(f"| `{entry.name}` | {_default(entry)} | {_description(entry)} |")
-    return "\n".join(lines) + "\n"
+            yield from (f"\n### {page}\n", "| Setting | Default | What it does |", "|---|---|---|")
+        yield f"| `{entry.name}` | {_default(entry)} | {_description(entry)} |"
 
 
 def _default(entry: Declaration) -> str:
