@@ -30,7 +30,8 @@ BACKUPS = "easy_lora_backup"
 class Facts:
     """What `eight_bit_step` found, and `failure`: why its step failed, None when it did not.
 
-    by_hand: files and folders that somebody put into the package's folder.
+    by_hand: files and folders that somebody put into the package's folder; device: the name of
+    the device that training will use.
     """
 
     folder: str | None = None
@@ -40,15 +41,20 @@ class Facts:
     by_hand: Sequence[str] = ()
     torch_cuda: str | None = None
     torch_lib: str | None = None
+    device: str | None = None
     failure: str | None = None
 
 
 @dataclass(frozen=True)
 class EightBit:
-    """Whether 8-bit optimisers work, why not, and the variables that training needs for them."""
+    """Whether 8-bit optimisers work, why not, and the variables that training needs for them.
+
+    device: the name of the device that they were tried on, which training will use.
+    """
 
     works: bool
     reason: str = ""
+    device: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -166,19 +172,21 @@ def patch(
             report(Note(sentence))
             workshop.write(sentence)
             facts = attempt.look()
-    return _verdict(facts, attempt.environment)
+    return verdict(facts, attempt.environment)
 
 
-def _verdict(facts: Facts, environment: dict[str, str]) -> EightBit:
+def verdict(facts: Facts, environment: dict[str, str]) -> EightBit:
+    """What the facts come to."""
     if not facts.failure:
-        return EightBit(True, "", environment)
-    if facts.folder and not facts.ours:
-        return EightBit(
-            False,
+        reason = ""
+    elif facts.folder and not facts.ours:
+        reason = (
             f"another bitsandbytes in {facts.folder} is in the way; rename that folder and run "
-            "set-up again",
+            "set-up again"
         )
-    return EightBit(False, _first_sentence(facts.failure))
+    else:
+        reason = _first_sentence(facts.failure)
+    return EightBit(not facts.failure, reason, facts.device, environment)
 
 
 def _first_sentence(failure: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from easy_scripts.install.failures import explain_failure
@@ -18,7 +19,10 @@ from easy_scripts.install.make_environment import (
     check_environment,
     make_environment,
 )
+from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.launcher.judge import judge
 from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Event, Note, Stage
 
@@ -32,11 +36,14 @@ class Console:
         self._stream = stream or sys.stdout
         self._moving = self._stream.isatty()
         self._open_line = 0
+        self._time_left = TimeLeft()
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
         if isinstance(event, Stage) and event.total:
-            self._count(f"      {event.name}: {event.done} of {event.total}")
+            left = self._time_left.seconds(event.name, event.done, event.total, time.monotonic())
+            wait = f", {in_words(left)} left" if left is not None else ""
+            self._count(f"      {event.name}: {event.done} of {event.total}{wait}")
         elif isinstance(event, Stage):
             self._line(f"  ... {event.name}")
         elif isinstance(event, Note):
@@ -56,6 +63,11 @@ class Console:
         self._open_line = 0
         self._stream.write(f"{end}{text}\n")
         self._stream.flush()
+
+
+def in_words(seconds: float) -> str:
+    """Such as "40 s" and "3 min"."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def ensure_environment(project: Project, wishes: Wishes) -> int:
@@ -81,6 +93,19 @@ def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def finish(project: Project, with_bake: bool) -> int:
+    """The practice bake and the line that set-up ends with; the exit code."""
+    stamp = judge(project).stamp
+    if with_bake:
+        print("  ... Practice bake (its pictures are in output/practice)", flush=True)
+    proof = bake(project, stamp) if with_bake else Proof()
+    if proof.code == STOPPED:
+        sys.stderr.write("The practice bake was stopped; everything is set up.\n")
+        return STOPPED
+    print(ready_line(stamp, proof))
+    return proof.code
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The arguments of `setup`."""
     parser = argparse.ArgumentParser(
@@ -98,6 +123,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="only look whether everything is in order"
     )
+    parser.add_argument(
+        "--no-bake", action="store_true", help="leave out the practice bake at the end"
+    )
     return parser
 
 
@@ -108,7 +136,8 @@ def main(arguments: Sequence[str]) -> int:
     wishes = Wishes(kind=options.kind)
     if not options.check:
         print(f"Setting up Easy LoRA in {project.root}", flush=True)
-        return ensure_environment(project, wishes)
+        code = ensure_environment(project, wishes)
+        return code or finish(project, not options.no_bake)
     try:
         shortcoming = check_environment(project, wishes, Console())
     except SuiteError as error:

@@ -59,8 +59,9 @@ def _by_hand(folder: Path) -> list[str]:
 
 
 def describe_torch(torch) -> dict:
-    """torch's CUDA and xpu version, and the folder of its own libraries."""
+    """torch's CUDA version, the folder of its own libraries, and the device training will use."""
     return {
+        "device": device_name(torch),
         "torch_cuda": getattr(torch.version, "cuda", None),
         "torch_lib": str(Path(torch.__file__).parent / "lib"),
     }
@@ -79,6 +80,15 @@ def take_step(torch) -> None:
     mean = float(weight.detach().mean())
     if not abs(mean - AFTER_ONE_STEP) < 0.01:
         raise ArithmeticError(f"a step gave {mean} in place of {AFTER_ONE_STEP}")
+
+
+def device_name(torch) -> str:
+    """Such as "NVIDIA GeForce RTX 3060 12 GB"."""
+    kind = _device(torch)
+    if kind == "cpu":
+        return "the processor"
+    properties = getattr(torch, kind).get_device_properties(0)
+    return f"{properties.name} {properties.total_memory / 2**30:.0f} GB"
 
 
 def _device(torch) -> str:

@@ -23,6 +23,8 @@ from easy_scripts.install.lockfiles import lock_hash
 from easy_scripts.install.package_source import index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
 from easy_scripts.install.pip_steps import Workshop
+from easy_scripts.install.place_checks import check_place
+from easy_scripts.install.running import running_from
 from easy_scripts.install.setup_lock import setup_lock
 from easy_scripts.install.skeleton import make_skeleton, refuse_a_file, site_packages
 from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
@@ -110,7 +112,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     kind = KINDS[choice.kind]
     extras = _extras(project, wishes)
     workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
-    check_disk(project, kind)
+    refuse_while_at_work(project)
+    refuse_bad_place(project, kind, report)
     report(Note(f"{choice.reason} PyTorch for {kind.title} is used."))
     if not begun(project):
         report(Note(f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk."))
@@ -170,14 +173,22 @@ def begun(project: Project) -> bool:
     return any(site_packages(project).glob("torch/version.py"))
 
 
-def check_disk(project: Project, kind: Kind) -> None:
-    """Raise SuiteError when the drive cannot hold the environment."""
-    free = shutil.disk_usage(project.root).free / 1e9
+def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:
+    """Tell what is odd about the folder; raise SuiteError when set-up cannot be done there."""
     needed = SPARE_GB + (0 if begun(project) else kind.disk_gb)
-    if free < needed:
+    for finding in check_place(project.root, needed):
+        if finding.problem:
+            raise SuiteError(finding.sentence)
+        report(Note(finding.sentence))
+
+
+def refuse_while_at_work(project: Project) -> None:
+    """Raise SuiteError while a program of the environment is running."""
+    running = running_from(project.environment)
+    if running:
         raise SuiteError(
-            f"There is too little room on the drive of {project.root}: set-up needs about "
-            f"{needed:.1f} GB and {free:.1f} GB are free. Make room and start again."
+            f"Easy LoRA is at work in this folder (process {running[0]}). Wait until the training "
+            "has ended, close every window of Easy LoRA, then start set-up again."
         )
 
 
@@ -201,6 +212,7 @@ def write_stamp(
         "folder": str(project.root),
         "machine": this_machine(),
         "torch": findings.torch,
+        "device": eight_bit.device if eight_bit else None,
         "environment": eight_bit.environment if eight_bit else {},
         "eight_bit": {"works": eight_bit.works, "reason": eight_bit.reason} if eight_bit else {},
     }

@@ -22,6 +22,7 @@ from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
 
 TAIL = 200  # lines of output in which the cause of a failure is looked for
+RESUME_RETRIES = "20"  # times that pip takes up a download that broke off where it stopped
 RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
 OnLine = Callable[[str], None]
 
@@ -98,7 +99,13 @@ def _started(
         # downloads are unpacked on the drive whose free space was checked
         env=child_environment(
             without_advice(os.environ),
-            {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary, **variables},
+            {
+                "TMPDIR": temporary,
+                "TEMP": temporary,
+                "TMP": temporary,
+                "PIP_RESUME_RETRIES": RESUME_RETRIES,
+                **variables,
+            },
         ),
         pass_fds=() if sys.platform == "win32" else (workshop.lock,),
     )

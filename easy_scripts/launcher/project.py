@@ -13,6 +13,7 @@ from scripts.core.files import PROJECT_FOLDER, write_text
 
 STAMP_NAME = "easy_lora_whole.json"
 PLAN_NAME = "easy_lora_plan.json"
+PROOF_NAME = "easy_lora_proof.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Project:
     def plan(self) -> Path:
         """Written first by set-up: this environment is ours, and this is what was asked for."""
         return self.environment / PLAN_NAME
+
+    @property
+    def proof(self) -> Path:
+        """Written by set-up after a practice bake that went well: with what, and how long."""
+        return self.environment / PROOF_NAME
 
     @property
     def locks(self) -> Path:

@@ -8,9 +8,10 @@ Any Python can read this file, however old.
 import os
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
 
-from python_version import refuse_this_python
+from easy_scripts.launcher.python_version import refuse_this_python
 
 
 def main():

@@ -26,7 +26,10 @@ CUDA_TORCH = """
 from types import SimpleNamespace
 uint8 = "uint8"
 version = SimpleNamespace(cuda={cuda!r}, xpu=None)
-cuda = SimpleNamespace(is_available=lambda: {cuda!r} is not None)
+CARD = SimpleNamespace(name="NVIDIA GeForce RTX 3060", total_memory=12 * 2**30 - 5000)
+cuda = SimpleNamespace(
+    is_available=lambda: {cuda!r} is not None, get_device_properties=lambda number: CARD
+)
 class Weight:
     value = 1.0
     square = sum = detach = lambda self: self
@@ -122,12 +125,15 @@ def test_a_package_in_order_is_left_alone(made):
     made.bitsandbytes("cuda118", "cuda126", "cpu")
     result = made.patch()
     assert (result.works, result.environment, made.notes, made.installed) == (True, {}, [], 0)
+    assert result.device == "NVIDIA GeForce RTX 3060 12 GB"
 
 
 def test_without_a_card_the_library_for_the_processor_will_do(made):
     made.torch(None)
     made.bitsandbytes("cuda126", "cpu")
-    assert made.patch().works and not made.notes
+    result = made.patch()
+    assert result.works and not made.notes
+    assert result.device == "the processor"
 
 
 def test_no_library_for_this_cuda_names_the_right_one(made):

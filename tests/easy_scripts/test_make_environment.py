@@ -417,7 +417,7 @@ def test_a_file_of_that_name_is_not_touched(empty):
 def test_a_full_disk_is_noticed_before_anything_is_fetched(empty, monkeypatch):
     free = shutil._ntuple_diskusage(10**12, 10**12, 200 * 10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    with pytest.raises(SuiteError, match=r"too little room .* 2\.5 GB and 0\.2 GB are free"):
+    with pytest.raises(SuiteError, match=r"too little room .* 2\.5 GB are needed and 0\.2 GB are"):
         set_up(empty)
     assert not empty.environment.exists()
 
@@ -459,3 +459,17 @@ def test_a_machine_that_nothing_fits_is_told_what_to_change(empty):
     with pytest.raises(SuiteError, match="driver 580 or later"):
         set_up(empty, replace(WISHES, kind="auto", detect=lambda: old_driver))
     assert not empty.environment.exists()
+
+
+def test_nothing_is_touched_while_a_training_runs(moved):
+    """A program that lies in the environment, as the training's Python does on Windows."""
+    program = moved.environment / "bin" / "at_work"
+    shutil.copy("/bin/sleep", program)
+    work = subprocess.Popen([str(program), "30"])
+    try:
+        with pytest.raises(SuiteError, match=rf"at work in this folder \(process {work.pid}\)"):
+            set_up(moved)
+    finally:
+        work.kill()
+        work.wait()
+    set_up(moved)

@@ -153,4 +153,5 @@ def copy_start_files(target: Path) -> Path:
     for name in BAT_FILES:
         shutil.copy(ROOT / name, target)
     shutil.copytree(ROOT / "easy_scripts" / "launcher", target / "easy_scripts" / "launcher")
+    shutil.copy(ROOT / "easy_scripts" / "__init__.py", target / "easy_scripts")
     return target

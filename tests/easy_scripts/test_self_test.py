@@ -1,0 +1,102 @@
+"""The end of set-up: the practice bake once, and the line that says it all."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from easy_scripts.install import command
+from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.launcher.project import Project
+
+STAMP = {
+    "device": "NVIDIA GeForce RTX 3060 12 GB",
+    "eight_bit": {"works": True, "reason": ""},
+    "torch": {"version": "2.13.0", "cuda": "12.6"},
+    "lock": "abc",
+}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "proof", "line"),
+    [
+        (
+            STAMP,
+            Proof(0, 14.2),
+            "Ready: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers yes, practice bake 14 s.",
+        ),
+        (
+            {"eight_bit": {"works": False, "reason": "no library"}},
+            Proof(),
+            "Ready: the processor, 8-bit optimisers no (no library), practice bake left out.",
+        ),
+        (
+            {**STAMP, "eight_bit": {}},
+            Proof(1, 3.0),
+            "Set up: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers no (not for this system). But "
+            "the practice bake failed, see above. Run: python -m easy_scripts doctor",
+        ),
+    ],
+)
+def test_the_last_line(stamp, proof, line):
+    assert ready_line(stamp, proof) == line
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project whose practice bake notes each time that it runs."""
+    project = Project(tmp_path / "Easy LoRA")
+    practice = project.root / "scripts" / "practice"
+    practice.mkdir(parents=True)
+    (project.root / "scripts" / "__init__.py").touch()
+    (practice / "__init__.py").touch()
+    (practice / "__main__.py").write_text(
+        "import pathlib, sys\nlog = pathlib.Path('bakes.txt')\n"
+        "log.write_text((log.read_text() if log.exists() else '') + 'x')\n"
+        "sys.exit(int(pathlib.Path('code.txt').read_text()))\n"
+    )
+    (project.root / "code.txt").write_text("0")
+    project.python.parent.mkdir(parents=True)
+    project.python.symlink_to(sys.executable)
+    return project
+
+
+def bakes(project):
+    return len((project.root / "bakes.txt").read_text())
+
+
+def test_it_is_baked_once_for_a_device_and_a_torch(project):
+    first = bake(project, STAMP)
+    assert first.code == 0 and first.seconds > 0
+    assert bake(project, STAMP).seconds == pytest.approx(first.seconds)
+    assert bakes(project) == 1
+    bake(project, {**STAMP, "torch": {"version": "2.13.0", "cuda": "13.0"}})
+    assert bakes(project) == 2
+
+
+def test_a_failed_bake_is_no_proof(project):
+    (project.root / "code.txt").write_text("1")
+    assert bake(project, STAMP).code == 1
+    assert bake(project, STAMP).code == 1
+    assert bakes(project) == 2
+
+
+@pytest.mark.parametrize(("code", "arguments"), [(0, []), (2, []), (0, ["--no-bake"])])
+def test_setup_ends_with_it(project, monkeypatch, capsys, code, arguments):
+    (project.root / "code.txt").write_text(str(code))
+    monkeypatch.setattr(command, "Project", lambda: project)
+    monkeypatch.setattr(command, "ensure_environment", lambda project, wishes: 0)
+    assert command.main(arguments) == code
+    shown = capsys.readouterr()
+    if code == 2:
+        assert "everything is set up" in shown.err
+    else:
+        wanted = "practice bake left out." if arguments else "practice bake 0 s."
+        assert shown.out.splitlines()[-1].endswith(wanted)
+
+
+def test_seconds_in_words():
+    assert [command.in_words(each) for each in (4.4, 89, 90, 3599)] == [
+        "4 s", "89 s", "2 min", "60 min",
+    ]  # fmt: skip
