@@ -28,7 +28,7 @@ class FileCard(ttk.Frame):
         super().__init__(parent, style="Card.TFrame", padding=theme.px(12))
         self._texts, self._theme = wizard.texts, theme
         self.columnconfigure(0, weight=1)
-        name = ttk.Label(self, text=Path(path).name)
+        name = ttk.Label(self, text=Path(path).name, wraplength=theme.px(TEXT_WIDTH))
         name.grid(row=0, column=0, sticky="w", padx=theme.px(6))
         add_tip(name, path, theme)
         self.cross = ttk.Button(self, text="✕", style="Toolbutton", width=2, command=remove)

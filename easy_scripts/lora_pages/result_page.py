@@ -46,7 +46,8 @@ class ResultPage(Page):
         theme, texts = self.theme, self.texts
         card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(14))
         card.pack(fill="x", pady=(0, theme.px(10)))
-        ttk.Label(card, text=path.name, style="Strong.TLabel").pack(anchor="w", padx=theme.px(4))
+        ttk.Label(card, text=path.name, style="Strong.TLabel", wraplength=theme.px(620)).pack(
+            anchor="w", padx=theme.px(4))  # fmt: skip
         ttk.Label(card, text=str(path.parent), style="Muted.TLabel", font=CAPTION,
                   wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4))  # fmt: skip
         facts = [report["merged"]] if report.get("merged") else []
@@ -59,7 +60,7 @@ class ResultPage(Page):
         facts.append(size)
         if report.get("kept") is not None:
             facts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
-        ttk.Label(card, text=" · ".join(facts)).pack(anchor="w", padx=theme.px(4),
+        ttk.Label(card, text=" · ".join(facts), wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4),
                                                      pady=(theme.px(4), 0))  # fmt: skip
         blocks = report.get("kept_by_block") or {}
         if blocks:

@@ -97,9 +97,7 @@ class SizePage(Page):
         self.answers.watch(self.follow, "new_rank")
 
     def enter(self) -> None:
-        """Look at the files chosen meanwhile."""
-        for path in self.files:
-            self.reader.ask(path)
+        """Offer the files chosen meanwhile; the one shown is looked at."""
         if len(self.files) > 1:
             self._chooser.configure(values=[Path(path).name for path in self.files])
             if self._chooser.current() < 0:

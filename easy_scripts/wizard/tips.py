@@ -15,10 +15,10 @@ def add_tip(widget: tkinter.Misc, text: str, theme: Theme) -> None:
 
     def make(event: tkinter.Event) -> None:
         widget.unbind("<Enter>", binding)
-        from tktooltip import ToolTip
+        from easy_scripts.wizard.tooltip import RestingTip
 
         colours = theme.colours
-        tip = ToolTip(
+        tip = RestingTip(
             widget, msg=text, delay=DELAY, follow=False, y_offset=theme.px(16),
             parent_kwargs={"bg": colours.line, "padx": 1, "pady": 1},
             bg=colours.card, fg=colours.text, font=CAPTION, width=theme.px(WIDTH),

@@ -184,7 +184,7 @@ def tour_of_merge(label: str, loras: list[Path], checkpoint: Path) -> None:
 def test_nothing_is_cut_off(
     memory_folder, monkeypatch, tmp_path, tiny_sd15, tour, language, theme, scale, size
 ):
-    names = ("hero.safetensors", "inks.safetensors")
+    names = ("hero.safetensors", f"{'a very long name ' * 9}{'x' * 40}.safetensors")
     loras = [Path(shutil.copy(LORA, tmp_path / name)) for name in names]
     monkeypatch.setenv("EASY_LORA_LANGUAGE", language)
     monkeypatch.setenv("EASY_LORA_THEME", theme)

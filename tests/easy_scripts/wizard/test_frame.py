@@ -40,6 +40,20 @@ def test_each_declaration_has_the_field_that_suits_it(robot):
     assert "size" in tip and "1 – 64" in tip and "usually 32" in tip
 
 
+def test_a_tip_comes_where_the_pointer_rests(robot):
+    label = robot.page.rows["size"].label
+    label.event_generate("<Enter>", x=3, y=3)
+
+    def shown():
+        tips = [w for w in robot.root.winfo_children() if type(w).__name__ == "RestingTip"]
+        return [w for w in tips if w.winfo_viewable() and "1 to 64" in w.msg_var.get()]
+
+    robot.until(shown, "the tip is shown")
+    label.event_generate("<Leave>", x=3, y=3)
+    robot.pump()
+    assert not shown()
+
+
 def test_an_error_stands_in_red_under_the_field_and_bars_only_the_way_forward(robot):
     robot.press("<Alt-n>")
     assert robot.page.name == "save"
