@@ -91,12 +91,16 @@ class LoraModule:
             raise SuiteError(f"{self.file.path.name} is a DoRA: its magnitudes belong to exactly "
                              "its own directions, so it cannot be changed this way without another "
                              "effect. Train it again with the size you want.")  # fmt: skip
+        self.check_kind()
+        arrays = {part: self.read(part) for part in self.layer.weights}
+        return *make_factors(self.layer.kind, arrays), self.scale
+
+    def check_kind(self) -> None:
+        """Raise SuiteError if the module's kind has no ΔW alone."""
         if self.layer.kind == "unknown" or self.network_type in OTHER_TYPES:
             raise SuiteError(f"{self.file.path.name} holds {self.name} of a kind "
                              f"({self.network_type}) that cannot be turned into a LoRA. Choose a "
                              "LoRA, LoCon, LoHa or LoKr file.")  # fmt: skip
-        arrays = {part: self.read(part) for part in self.layer.weights}
-        return *make_factors(self.layer.kind, arrays), self.scale
 
     def read(self, part: str) -> np.ndarray:
         """One part (such as "lora_up.weight" or "dora_scale") in float32.

@@ -52,7 +52,10 @@ class _ResizedModule:
 
 
 def check_size(lora: LoraFile, size: Size) -> None:
-    """See that the size is no larger than the LoRA. Raises SettingError."""
+    """See that the LoRA can be resized, and is no smaller than that. Raises SuiteError, and
+    SettingError for the size."""
+    for module in lora.modules.values():
+        module.check_kind()
     if size.method is not None:  # it is only a limit then
         return
     linear = [_largest_rank(module) for module in lora.modules.values() if not module.is_conv]
