@@ -7,6 +7,7 @@ done about once a second.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Report, Step
 
 SECONDS_BETWEEN_REPORTS = 1.0
+LEAST_TIMED = 5  # reports with a time, before it counts as a pace
 SMOOTHING = 0.98  # of the loss that is reported: its weight on the past at each step
 
 
@@ -44,6 +46,13 @@ class Progress:
         self._first = done + 1
         self.reported_step = done
         self._timed_from: float | None = None
+        self._paces: list[float] = []
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a step, without the first and without what previews and saves took; None when
+        too few steps were timed."""
+        return statistics.median(self._paces) if len(self._paces) >= LEAST_TIMED else None
 
     def add(self, loss: torch.Tensor) -> None:
         """Remember the loss of one step (0-d, on the device, without its graph)."""
@@ -74,6 +83,8 @@ class Progress:
             self._smooth = SMOOTHING * before + (1 - SMOOTHING) * loss
             losses.append(Loss(loss, self._smooth))
         now = time.monotonic()
+        if self._timed_from is not None and step > self.reported_step:
+            self._paces.append((now - self._last_report) / (step - self.reported_step))
         self._last_report = now
         self.reported_step = step
         seconds = None

@@ -7,6 +7,7 @@ encoders leave when they are not trained and all captions are encoded, and the U
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from scripts.models.load import (
 )
 from scripts.models.text import CaptionEncoder
 from scripts.models.tokenizer import ClipTokenizer
+from scripts.settings.calibration import PACES_NAME, Pace, record
 from scripts.settings.train import TrainSettings
 from scripts.training.captions import LARGEST_TABLE, LITTLE_TABLE, Captions
 from scripts.training.checkpoints import Position, read_progress
@@ -110,7 +112,9 @@ def _carry_out(
     try:
         run = prepare(plan, formats, accelerator, report, control)
         try:
-            return run_loop(run)
+            path = run_loop(run)
+            _keep_pace(run)
+            return path
         finally:
             run.close()
     except Exception as error:
@@ -120,6 +124,30 @@ def _carry_out(
         raise SuiteError(_too_little_memory(accelerator.device)) from error
     finally:
         accelerator.end_training()
+
+
+def _keep_pace(run: Run) -> None:
+    """Remember how fast this was, for the wizard's estimate of the next bake."""
+    settings, device = run.settings, run.accelerator.device
+    if run.rank != 0 or run.progress.pace is None or settings.resolution is None:
+        return
+    width, height = settings.resolution
+    cuda = device.type == "cuda"
+    pace = Pace(
+        device=describe_device(device),
+        family=run.plan.base.family.name,
+        resolution=round(math.sqrt(width * height)),
+        batch=settings.train_batch_size * settings.gradient_accumulation_steps,
+        precision=run.formats.mixed_precision,
+        checkpointing=settings.gradient_checkpointing,
+        dim=settings.network_dim,
+        seconds_per_step=run.progress.pace,
+        memory_bytes=torch.cuda.max_memory_reserved(device) if cuda else None,
+    )
+    try:
+        record(pace, CACHE_FOLDER / PACES_NAME)
+    except SuiteError:  # a LoRA is finished: not being able to note its pace is no failure
+        log.warning("the pace could not be kept", exc_info=True)
 
 
 def _too_little_memory(device: torch.device) -> str:

@@ -1,0 +1,331 @@
+"""Settings for a bake from what a person knows: what it is, how careful, which card, how many
+pictures.
+
+    advice = advise(Situation(kind="character", effort="balanced", family="sdxl", pictures=30,
+                              memory_gb=12))
+    advice.values          # settings by name, for read_train_settings
+    advice.reasons         # a sentence for each
+    advice.sentence()      # about 1,500 steps; about 8.1 of 12 GB
+
+The rules are the tables below; `tests/data/advice_ranges.json` lists the published ranges that
+they stay within, with their sources. Learning rates are those for batch sizes of 1 and 2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from scripts.settings.calibration import PLACE, Pace, lookup
+from scripts.settings.memory_estimate import ERROR, GB, estimate_memory
+
+KINDS = ("character", "style", "concept", "outfit")
+EFFORTS = ("quick", "balanced", "careful")
+RESOLUTIONS = {"sd1": 512, "sd2": 512, "sdxl": 1024}
+ANIME_NAMES = re.compile(r"anime|any(thing|lora)|orange|counterfeit|nai|meina|pastel|abyss|hassaku",
+                         re.IGNORECASE)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KindRule:
+    """What a kind of LoRA needs: dim (SD1 and SD2, SDXL), and how many looks at pictures."""
+
+    dim: int
+    dim_sdxl: int
+    looks: float  # times the effort's
+    reason: str
+
+
+KIND_RULES = {
+    "character": KindRule(32, 16, 1.0, "a character is a small thing to learn"),
+    "outfit": KindRule(32, 16, 1.0, "an outfit is a small thing to learn"),
+    "concept": KindRule(32, 32, 1.25, "a concept shows itself in many ways"),
+    "style": KindRule(64, 32, 1.5, "a style touches everything in a picture"),
+}
+
+
+@dataclass(frozen=True)
+class EffortRule:
+    """How long: looks at pictures in all (steps at batch 1), epochs to choose from, batch."""
+
+    looks: int
+    epochs: int
+    batch: int
+
+
+EFFORT_RULES = {
+    "quick": EffortRule(1200, 5, 2),
+    "balanced": EffortRule(1600, 10, 2),
+    "careful": EffortRule(2400, 12, 1),
+}
+MOST_LOOKS_A_PICTURE = 250  # few pictures shown more often burn in
+LEAST_LOOKS_A_PICTURE = 8
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A way to train: what differs from Standard, and why. `shrink_to`: resize afterwards."""
+
+    name: str
+    title: str
+    values: dict[str, Any]
+    reason: str
+    shrink_to: int | None = None
+
+
+_ADAMW = {"optimizer_type": "AdamW8bit", "learning_rate": 1e-4, "unet_lr": 1e-4,
+          "text_encoder_lr": 5e-5, "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"},
+          "lr_scheduler": "cosine_with_restarts", "lr_scheduler_num_cycles": 1}  # fmt: skip
+_LION = {"optimizer_type": "Lion8bit", "learning_rate": 2e-5, "unet_lr": 2e-5,
+         "text_encoder_lr": 1e-5,
+         "optimizer_args": {"weight_decay": "0.5", "betas": "0.9,0.99"}}  # fmt: skip
+_PRODIGY = {"optimizer_type": "Prodigy", "learning_rate": 1.0, "unet_lr": 1.0,
+            "text_encoder_lr": 1.0, "lr_scheduler": "cosine",
+            "optimizer_args": {"weight_decay": "0.01", "decouple": "True",
+                               "use_bias_correction": "True",
+                               "safeguard_warmup": "True"}}  # fmt: skip
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("standard", "Standard", _ADAMW,
+               "AdamW8bit at 1e-4 with alpha at half of dim is what most good LoRAs are made "
+               "with."),
+        Preset("big_then_shrink", "Big, then shrink", {**_ADAMW, "network_dim": 128},
+               "Training at dim 128 and resizing to 32 keeps the most important part of a large "
+               "LoRA.", shrink_to=32),
+        Preset("lion", "Lion", {**_ADAMW, **_LION},
+               "Lion wants a third to a tenth of AdamW's rate and 3 to 10 times its weight "
+               "decay."),
+        Preset("prodigy", "Prodigy", {**_ADAMW, **_PRODIGY},
+               "Prodigy finds the rate by itself from a start at 1; it needs more memory."),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known. `memory_gb` None: no graphics card is known. `device` as the training names
+    it. `family` sd1, sd2 or sdxl. `anime` None: judged by `model_name`."""
+
+    kind: str
+    effort: str
+    family: str
+    pictures: int
+    memory_gb: float | None = None
+    preset: str = "standard"
+    v_prediction: bool = False
+    has_tags: bool = True
+    anime: bool | None = None
+    model_name: str = ""
+    bf16: bool | None = None
+    device: str = ""
+    no_card: bool = False
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Settings with their reasons, and what the bake will cost.
+
+    `repeats` belong to the picture folders (0 is never given); `memory_bytes` is an estimate with
+    an error of `memory_estimate.ERROR`, or measured; `seconds` None: nothing is known yet.
+    """
+
+    values: dict[str, Any]
+    reasons: dict[str, str]
+    repeats: int
+    steps: int
+    memory_bytes: float
+    memory_gb: float | None
+    memory_is_measured: bool = False
+    seconds: float | None = None
+    seconds_are_exact: bool = False
+    device: str = ""
+    shrink_to: int | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    def sentence(self) -> str:
+        """What it will be, in a plain sentence."""
+        parts = [f"About {_rounded(self.steps):,} steps"]
+        name = self.device.partition(",")[0].replace("NVIDIA GeForce ", "")
+        place = f"on your {name} " if name else ""
+        if self.seconds is not None:
+            surely = "about" if self.seconds_are_exact else "very roughly"
+            parts.append(f"{place}{surely} {_duration(self.seconds)}")
+            place = ""
+        needed = f"{'' if self.memory_is_measured else 'about '}{self.memory_bytes / GB:.1f}"
+        card = f" of {self.memory_gb:g}" if self.memory_gb else ""
+        parts.append(f"{place}{needed}{card} GB")
+        text = parts[0] + "; " + ", ".join(parts[1:]) + "."
+        if self.shrink_to:
+            text += f" Then make it smaller, to dim {self.shrink_to}."
+        return text
+
+
+def advise(situation: Situation, place: Path = PLACE) -> Advice:
+    """The settings for a situation. `place` is the calibration's file.
+
+    Raises KeyError for a kind, effort, family or preset that is not in the tables.
+    """
+    kind, effort = KIND_RULES[situation.kind], EFFORT_RULES[situation.effort]
+    preset = PRESETS[situation.preset]
+    dim = kind.dim_sdxl if situation.family == "sdxl" else kind.dim
+    values: dict[str, Any] = {"network_dim": dim, **preset.values}
+    reasons = {"network_dim": f"Dim {dim}: {kind.reason}.", "optimizer_type": preset.reason}
+    if "network_dim" in preset.values:
+        reasons["network_dim"] = preset.reason
+    values["network_alpha"] = values["network_dim"] / 2
+    reasons["network_alpha"] = "Half of dim gave the best results in a published sweep."
+    reasons["learning_rate"] = "The rate that suits this optimiser; the text encoder has half."
+    _text_encoder(situation, values, reasons)
+    _looks(situation, values, reasons)
+    warnings = _fit(situation, effort, values, reasons)
+    repeats, epochs, steps = amount(situation, values["train_batch_size"])
+    values["max_train_epochs"] = epochs
+    reasons["max_train_epochs"] = (
+        f"{epochs} rounds of {repeats} x {situation.pictures} pictures; the LoRA is saved after "
+        "each, to choose the best."
+    )
+    values["save_every_n_epochs"] = 1
+    advice = Advice(
+        values=values, reasons=reasons, repeats=repeats, steps=steps,
+        memory_bytes=_memory(situation, values), memory_gb=situation.memory_gb,
+        shrink_to=preset.shrink_to, device=situation.device, warnings=tuple(warnings),
+    )  # fmt: skip
+    return _with_pace(advice, situation, place)
+
+
+def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
+    """Repeats of the folders, epochs, and steps (buckets left out of account)."""
+    kind, effort = KIND_RULES[situation.kind], EFFORT_RULES[situation.effort]
+    pictures = max(1, situation.pictures)
+    looks = effort.looks * kind.looks
+    looks = min(looks, pictures * MOST_LOOKS_A_PICTURE)
+    looks = max(looks, pictures * LEAST_LOOKS_A_PICTURE)
+    repeats = max(1, round(looks / (effort.epochs * pictures)))
+    epochs = max(1, round(looks / (repeats * pictures)))
+    return repeats, epochs, epochs * -(-repeats * pictures // batch)
+
+
+def _text_encoder(situation: Situation, values: dict[str, Any], reasons: dict[str, str]) -> None:
+    if situation.family == "sdxl":
+        values["network_train_unet_only"] = True
+        reasons["network_train_unet_only"] = (
+            "SDXL's two text encoders are good as they are; without them it is faster and steadier."
+        )
+    elif situation.family == "sd1":
+        anime = situation.anime
+        if anime is None:
+            anime = bool(ANIME_NAMES.search(situation.model_name))
+        values["clip_skip"] = 2 if anime else 1
+        reasons["clip_skip"] = "2 is usual for anime models, 1 for realistic ones."
+
+
+def _looks(situation: Situation, values: dict[str, Any], reasons: dict[str, str]) -> None:
+    """Resolution, captions and loss."""
+    side = RESOLUTIONS[situation.family]
+    if situation.family == "sd2" and situation.v_prediction:
+        side = 768
+    if situation.family == "sd1" and situation.effort == "careful" and _roomy(situation, 8):
+        side = 768
+        reasons["resolution"] = "768 shows more detail, and the card has the memory for it."
+    values["resolution"] = [side, side]
+    reasons.setdefault("resolution", f"{side} is what this base model was made for.")
+    values["enable_bucket"] = True
+    values["min_snr_gamma"] = 5.0
+    reasons["min_snr_gamma"] = "5 evens the training out; it helps or does no harm."
+    values["max_token_length"] = 150
+    reasons["max_token_length"] = "Room for long captions."
+    values["shuffle_caption"] = situation.has_tags
+    values["keep_tokens"] = 1
+    reasons["keep_tokens"] = "The trigger word stays in front."
+    if situation.has_tags:
+        reasons["shuffle_caption"] = "Tags in changing order, so that their order does not matter."
+    values["flip_aug"] = False
+    values["cache_latents"] = True
+    if situation.bf16 is not None:
+        values["mixed_precision"] = "bf16" if situation.bf16 else "fp16"
+        reasons["mixed_precision"] = "The best number format that this card has."
+    if situation.no_card:
+        values["mixed_precision"] = "no"
+        values["optimizer_type"] = values["optimizer_type"].replace("8bit", "")
+        reasons["mixed_precision"] = "A processor gains nothing from half precision."
+
+
+def _roomy(situation: Situation, gigabytes: float) -> bool:
+    return situation.memory_gb is not None and situation.memory_gb >= gigabytes
+
+
+def _fit(
+    situation: Situation, effort: EffortRule, values: dict[str, Any], reasons: dict[str, str]
+) -> list[str]:
+    """Choose batch, checkpointing and fp8 by the card's memory: the first of these that fits."""
+    values |= {"train_batch_size": 1, "gradient_checkpointing": True, "fp8_base": False}
+    reasons["train_batch_size"] = "As many pictures at once as fit, up to what keeps detail."
+    reasons["gradient_checkpointing"] = "Much less memory for a little time."
+    if situation.no_card or situation.memory_gb is None:
+        values["gradient_checkpointing"] = not situation.no_card
+        return []
+    batches = [batch for batch in (2, 1) if batch <= effort.batch]
+    tries = [(batch, False, False) for batch in batches] + [
+        (batch, True, False) for batch in batches] + [(1, True, True)]  # fmt: skip
+    for batch, checkpointing, fp8 in tries:
+        values |= {"train_batch_size": batch, "gradient_checkpointing": checkpointing,
+                   "fp8_base": fp8}  # fmt: skip
+        if _memory(situation, values) <= situation.memory_gb * GB * 0.9:
+            if not checkpointing:
+                reasons["gradient_checkpointing"] = "Off: there is memory enough, and it is faster."
+            if fp8:
+                reasons["fp8_base"] = "The base model in fp8 fits into this card's memory."
+            return []
+    reasons["fp8_base"] = "The base model in fp8 saves memory."
+    return [f"{situation.memory_gb:g} GB are little for this base model: it may be too slow, "
+            "or not work at all. Try ten steps first, or take a Stable Diffusion 1.x "
+            "model."]  # fmt: skip
+
+
+def _memory(situation: Situation, values: dict[str, Any]) -> float:
+    return estimate_memory(
+        situation.family, values["resolution"][0], values["train_batch_size"],
+        values["network_dim"], values["gradient_checkpointing"],
+        optimizer=values["optimizer_type"], fp8_base=values["fp8_base"],
+        train_text_encoder=not values.get("network_train_unet_only", False),
+    )  # fmt: skip
+
+
+def _with_pace(advice: Advice, situation: Situation, place: Path) -> Advice:
+    values = advice.values
+    wanted = Pace(
+        situation.device, situation.family, values["resolution"][0], values["train_batch_size"],
+        values.get("mixed_precision") or "bf16", values["gradient_checkpointing"],
+        values["network_dim"], 0.0,
+    )  # fmt: skip
+    pace = lookup(wanted, place) if situation.device else None
+    if pace is None:
+        return advice
+    changed = replace(
+        advice, seconds=pace.seconds_per_step * advice.steps, seconds_are_exact=pace.exact
+    )
+    if pace.memory_bytes:
+        changed = replace(changed, memory_bytes=float(pace.memory_bytes), memory_is_measured=True)
+    return changed
+
+
+def ranges_of_memory(advice: Advice) -> tuple[float, float]:
+    """Least and most bytes that the estimate stands for; the same twice when it was measured."""
+    error = 0.0 if advice.memory_is_measured else ERROR
+    return advice.memory_bytes * (1 - error), advice.memory_bytes * (1 + error)
+
+
+def _rounded(steps: int, to: Sequence[int] = (10, 50, 100)) -> int:
+    unit = to[0] if steps < 300 else to[1] if steps < 1000 else to[2]
+    return max(1, round(steps / unit) * unit)
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    if minutes < 90:
+        return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return f"{seconds / 3600:.1f} hours"

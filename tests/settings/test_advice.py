@@ -1,0 +1,171 @@
+"""The rule table: within published ranges for every situation, and what it says of the cost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.settings.advice import EFFORTS, KINDS, PRESETS, Situation, advise
+from scripts.settings.calibration import Pace, lookup, read, record
+from scripts.settings.memory_estimate import GB, estimate_memory
+from scripts.settings.train import read_train_settings
+
+RANGES = json.loads((Path(__file__).parents[1] / "data" / "advice_ranges.json").read_text())
+NOWHERE = Path("does-not-exist.json")
+CARDS = {"sd1": (6, 12), "sdxl": (8, 24), "sd2": (8,)}
+# 4 kinds x 3 efforts x 5 (family, card), each with one of the numbers of pictures in turn.
+SITUATIONS = [
+    Situation(kind, effort, family, (15, 30, 50, 100, 150)[number % 5], memory)
+    for number, (kind, effort, (family, memory)) in enumerate(
+        itertools.product(
+            KINDS, EFFORTS, [(name, gb) for name, sizes in CARDS.items() for gb in sizes]
+        )
+    )
+]
+
+
+def facts_of(situation):
+    advice = advise(situation, NOWHERE)
+    values = advice.values
+    return {
+        **values,
+        "alpha_by_dim": values["network_alpha"] / values["network_dim"],
+        "resolution": values["resolution"][0],
+        "looks": advice.repeats * situation.pictures * values["max_train_epochs"],
+        "repeats": advice.repeats,
+        "memory_share": advice.memory_bytes / GB / situation.memory_gb,
+    }
+
+
+def test_there_are_sixty_situations():
+    assert len(SITUATIONS) == 60
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=str)
+def test_settings_stay_within_what_was_published(situation):
+    facts = facts_of(situation)
+    for rule in RANGES["rules"]:
+        if situation.family not in rule.get("families", [situation.family]):
+            continue
+        if situation.kind not in rule.get("kinds", [situation.kind]):
+            continue
+        if situation.memory_gb < rule.get("least_gb", 0):
+            continue
+        value = facts[rule["setting"]]
+        assert rule["low"] <= value <= rule["high"], (rule["setting"], value, rule["source"])
+        assert rule["source"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_every_preset_can_be_trained(preset, family):
+    advice = advise(Situation("style", "balanced", family, 40, 12, preset), NOWHERE)
+    paths = {"pretrained_model_name_or_path": "m", "train_data_dir": "in", "output_dir": "out"}
+    settings, notes = read_train_settings({**paths, **advice.values})
+    assert notes == []
+    assert settings.alpha == settings.network_dim / 2
+    assert set(advice.reasons) <= set(advice.values)
+
+
+def test_the_presets_are_what_their_sources_say():
+    standard, big, lion, prodigy = (
+        advise(Situation("character", "balanced", "sd1", 40, 12, name), NOWHERE)
+        for name in ("standard", "big_then_shrink", "lion", "prodigy")
+    )
+    known = RANGES["optimisers"]
+    low, high = known["lion"]["rate_by_adamw"]
+    assert low <= lion.values["unet_lr"] / standard.values["unet_lr"] <= high
+    decay = [float(advice.values["optimizer_args"]["weight_decay"]) for advice in (standard, lion)]
+    assert decay[0] == 0.1 and 3 <= decay[1] / decay[0] <= 10
+    assert prodigy.values["learning_rate"] == known["prodigy"]["rate"]
+    assert (standard.values["network_dim"], standard.values["network_alpha"]) == (32, 16)
+    assert (big.values["network_dim"], big.shrink_to) == (128, 32)
+
+
+def test_few_pictures_are_not_shown_too_often_and_many_all_come_up():
+    assert facts_of(Situation("style", "careful", "sd1", 4, 12))["looks"] <= 4 * 250 * 1.1
+    assert facts_of(Situation("character", "quick", "sd1", 3000, 12))["looks"] >= 3000 * 7
+    assert advise(Situation("character", "quick", "sd1", 0, 12), NOWHERE).steps > 0
+
+
+def test_a_small_card_gets_checkpointing_then_fp8_then_a_warning():
+    def on(memory):
+        return advise(Situation("character", "balanced", "sdxl", 30, memory), NOWHERE)
+
+    assert not on(24).values["gradient_checkpointing"]
+    assert on(12).values["gradient_checkpointing"] and not on(12).values["fp8_base"]
+    assert on(8).values["fp8_base"] and not on(8).warnings
+    assert on(4).warnings
+
+
+def test_clip_skip_follows_the_model():
+    def skip(**more):
+        return advise(Situation("style", "quick", "sd1", 30, 12, **more), NOWHERE).values
+
+    assert skip(model_name="animefull-final")["clip_skip"] == 2
+    assert skip(model_name="photo_v5")["clip_skip"] == 1
+    assert skip(anime=True)["clip_skip"] == 2
+    assert "clip_skip" not in advise(Situation("style", "quick", "sdxl", 30, 12), NOWHERE).values
+
+
+@pytest.mark.parametrize(
+    ("asked", "low", "high"),
+    [
+        (("sdxl", 1024, 1, 16, True), 8, 10),  # reported: 8 to 10 GB in the best tools
+        (("sd1", 512, 1, 32, False), 4, 7),  # reported: fits into 6 to 8 GB
+        (("sdxl", 1024, 1, 16, False), 12, 20),  # reported: wants 16 to 24 GB
+    ],
+)
+def test_the_estimate_of_memory_is_near_what_people_report(asked, low, high):
+    family, *numbers, checkpointing = asked
+    needed = estimate_memory(family, *numbers, checkpointing,
+                             train_text_encoder=family != "sdxl")  # fmt: skip
+    assert low <= needed / GB <= high
+
+
+CARD = "NVIDIA GeForce RTX 3060, 12 GB"
+
+
+def pace(batch=1, seconds=0.0, **more):
+    facts = {"device": CARD, "family": "sd1", "resolution": 512, "precision": "bf16",
+             "checkpointing": False, "dim": 32, **more}  # fmt: skip
+    return Pace(batch=batch, seconds_per_step=seconds, **facts)
+
+
+def test_paces_are_kept_and_scaled_by_pixels(tmp_path):
+    place = tmp_path / "cache" / "paces.json"
+    assert lookup(pace(), place) is None
+    record(pace(1, 0.4), place)
+    record(pace(1, 0.5, memory_bytes=6_000_000_000), place)
+    assert len(read(place)) == 1
+    assert lookup(pace(1), place).seconds_per_step == 0.5 and lookup(pace(1), place).exact
+    scaled = lookup(pace(2, resolution=768), place)
+    assert scaled.seconds_per_step == pytest.approx(0.5 * 2 * (768 / 512) ** 2)
+    assert not scaled.exact and scaled.memory_bytes is None
+    assert lookup(pace(family="sdxl", device="CPU, 4 threads"), place) is None
+    place.write_text("broken")
+    assert read(place) == []
+
+
+def test_a_published_time_stands_in_for_a_card_without_a_bake(tmp_path):
+    wanted = pace(family="sdxl", resolution=1024, checkpointing=True)
+    found = lookup(wanted, tmp_path / "none.json")
+    assert found.seconds_per_step == pytest.approx(2.4) and not found.exact
+
+
+def test_the_sentence_says_what_it_costs(tmp_path):
+    place = tmp_path / "paces.json"
+    situation = Situation("character", "balanced", "sdxl", 30, 12, device=CARD)
+    told = advise(situation, place).sentence()
+    assert told.startswith("About 800 steps; on your RTX 3060 very roughly 6")
+    assert told.endswith("about 10.2 of 12 GB.")
+    values = advise(situation, place).values
+    record(pace(values["train_batch_size"], 1.5, family="sdxl", resolution=1024,
+                checkpointing=values["gradient_checkpointing"], dim=values["network_dim"],
+                memory_bytes=7_100_000_000), place)  # fmt: skip
+    steps = advise(situation, place).steps
+    told = advise(situation, place).sentence()
+    assert f"on your RTX 3060 about {round(steps * 1.5 / 60)} minutes, 7.1 of 12 GB." in told
