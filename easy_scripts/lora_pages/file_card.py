@@ -43,6 +43,8 @@ class FileCard(ttk.Frame):
             text, style = self._texts("files.reading"), "Muted.TLabel"
         elif facts.problem:
             text, style = facts.problem, "Error.TLabel"
+        elif not facts.facts:
+            text, style = self._texts("files.unreadable"), "Muted.TLabel"
         else:
             text, style = describe(facts.facts, self._texts), "Muted.TLabel"
         self._about.configure(text=text, style=style)

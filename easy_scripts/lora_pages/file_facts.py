@@ -7,6 +7,7 @@ facts = reader.ask(path)        # FileFacts, at first still reading
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -19,11 +20,17 @@ from scripts.core.events import Facts, Problem
 
 AT_ONCE = 2
 POLL = 40  # milliseconds
+MENDABLE = 1  # the exit code of a command that found something wrong with the file
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class FileFacts:
-    """What is known of one file; `problem` says why it cannot be used."""
+    """What is known of one file; `problem` says why it cannot be used.
+
+    Without facts and without a problem nothing could be found out; the command will judge then.
+    """
 
     path: str
     reading: bool = True
@@ -80,7 +87,8 @@ class FactsReader:
             try:
                 child = Child("scripts.inspect_lora", [facts.path, "--events", *self._arguments])
             except OSError as error:
-                facts.reading, facts.problem = False, str(error)
+                log.warning("inspect_lora cannot be started: %s", error)
+                facts.reading = False
                 self._tell(facts)
                 continue
             self._running.append((facts, child))
@@ -97,14 +105,11 @@ class FactsReader:
                     facts.problem = message.message
                 elif isinstance(message, Ended):
                     self._running.remove((facts, child))
-                    self._finish(facts)
+                    facts.reading = False
+                    if message.code != MENDABLE:  # a bug in looking is no fault of the file
+                        facts.problem = None
+                    self._tell(facts)
         self._start_next()
-
-    def _finish(self, facts: FileFacts) -> None:
-        facts.reading = False
-        if not facts.facts and not facts.problem:
-            facts.problem = self._wizard.texts("files.unreadable")
-        self._tell(facts)
 
     def _tell(self, facts: FileFacts) -> None:
         for watcher in self._watchers:

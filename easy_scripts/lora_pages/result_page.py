@@ -60,8 +60,8 @@ class ResultPage(Page):
         facts.append(size)
         if report.get("kept") is not None:
             facts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
-        ttk.Label(card, text=" · ".join(facts), wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4),
-                                                     pady=(theme.px(4), 0))  # fmt: skip
+        about = ttk.Label(card, text=" · ".join(facts), wraplength=theme.px(620))
+        about.pack(anchor="w", padx=theme.px(4), pady=(theme.px(4), 0))
         blocks = report.get("kept_by_block") or {}
         if blocks:
             ttk.Label(card, text=texts("result.blocks"), style="Muted.TLabel", font=CAPTION).pack(
