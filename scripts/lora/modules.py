@@ -15,12 +15,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scripts.core.errors import SettingError, SuiteError
 from scripts.lora.factors import Layer, OddParts, make_factors, read_layer
 from scripts.lora.layer_keys import LayerKeys, read_layer_keys
+from scripts.lora.peft_alpha import read_peft_config, stated_alpha
 from scripts.lora.tensor_files import TensorFile, open_tensors, size_of
 from scripts.models.other_kinds import other_kind
 
@@ -166,7 +168,8 @@ def _lora_file(path: Path, file: TensorFile) -> LoraFile:
     keys = read_layer_keys(file.shapes, file.metadata)
     if not keys.layers:
         raise SuiteError(_not_a_lora(path, file))
-    modules = {name: _module(name, keys, file) for name in keys.layers}
+    config = read_peft_config(path, file.metadata)
+    modules = {name: _module(name, keys, file, config) for name in keys.layers}
     sizes: Counter[str] = Counter()
     for key, dtype in file.dtypes.items():
         if len(file.shapes[key]) > 1:
@@ -185,7 +188,7 @@ def _lora_file(path: Path, file: TensorFile) -> LoraFile:
     )
 
 
-def _module(name: str, keys: LayerKeys, file: TensorFile) -> LoraModule:
+def _module(name: str, keys: LayerKeys, file: TensorFile, config: dict[str, Any]) -> LoraModule:
     parts = keys.layers[name]
     shapes = {part: file.shapes[key] for part, key in parts.items()}
     try:
@@ -198,7 +201,7 @@ def _module(name: str, keys: LayerKeys, file: TensorFile) -> LoraModule:
         if any(part.startswith(signs) for part in parts):
             network_type = other
     rank = layer.rank or (min(layer.shape[0], math.prod(layer.shape[1:])) if layer.shape else 1)
-    alpha = 0.0
+    alpha = stated_alpha(config, next(iter(parts.values())), rank) or 0.0
     if "alpha" in parts:
         array = file.read(parts["alpha"])
         alpha = float(array.reshape(-1)[0]) if array.size else 0.0

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from lora_models import build_text_encoders, build_unet
 from peft.tuners.lora import LoraLayer
-from random_loras import KINDS
+from random_loras import KINDS, flat
 from test_loading_elsewhere import pipeline_of
 
 from scripts.core.events import Control
@@ -117,3 +117,24 @@ def parts_for(shape: tuple[int, ...], kind: str, generator) -> dict[str, np.ndar
         "lora_up.weight": draw(out, 3, *[1] * len(kernel)),
         "lora_down.weight": draw(3, *shape[1:]),
     }
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
+    """peft's own get_delta_weight says what ΔW is; its config holds one alpha and an exception."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=6, target_modules=["to_q", "to_k"], use_rslora=rslora,
+                        alpha_pattern={"attn2.to_q": 3}, init_lora_weights=False)  # fmt: skip
+    model = get_peft_model(build_unet("tiny_sd15"), config)
+    model.save_pretrained(str(tmp_path))
+    layers = {name: module for name, module in model.named_modules()
+              if isinstance(module, LoraLayer)}  # fmt: skip
+    with open_lora(tmp_path / "adapter_model.safetensors") as lora:
+        assert len(lora.modules) == len(layers)
+        for path, layer in layers.items():
+            name = path.removeprefix("base_model.model.").replace(".", "_")
+            up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
+            whole = layer.get_delta_weight("default").detach().numpy()
+            np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)
