@@ -68,10 +68,12 @@ class CheckpointModule:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint by its head: `shapes` of all its tensors by key, `modules` by LoRA name."""
+    """A checkpoint by its head: `shapes` of all its tensors by key, `modules` by LoRA name; its
+    `layout` is "single_file" (safetensors) or "ckpt"."""
 
     path: Path
     family: Family
+    layout: str
     shapes: Shapes
     modules: Mapping[str, CheckpointModule]
 
@@ -86,7 +88,7 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     head = read_head(path)
     family, shape = family_and_shape(path, head, any_input=True)
     modules = {module.name: module for module in modules_of(family, shape, head.shapes)}
-    return Checkpoint(path, family, head.shapes, modules)
+    return Checkpoint(path, family, head.layout, head.shapes, modules)
 
 
 def modules_of(family: Family, shape: ModelShape, shapes: Shapes) -> Iterator[CheckpointModule]:

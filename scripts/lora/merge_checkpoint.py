@@ -41,7 +41,6 @@ from scripts.lora.merge_metadata import MERGED, of_merge
 from scripts.lora.modules import LoraModule
 from scripts.lora.tensor_files import decoded, to_precision
 from scripts.lora.threads import in_threads
-from scripts.models.pickle_header import is_pickle
 from scripts.settings.merge import MergeSettings
 
 WRITABLE = ("F64", "F32", "F16", "BF16")
@@ -86,13 +85,14 @@ def merge_into_checkpoint(settings: MergeSettings, report: Report, control: Cont
 
 
 def _open_base(base: Path) -> Checkpoint:
-    if base.is_file() and is_pickle(base):
-        raise SettingError("sd_model", f"{base.name} is an old kind of file (.ckpt). Convert it "
-                           "to .safetensors first, into which LoRAs can be merged.")  # fmt: skip
     try:
-        return open_checkpoint(base)
+        checkpoint = open_checkpoint(base)
     except SuiteError as error:
         raise SettingError("sd_model", str(error)) from error
+    if checkpoint.layout == "ckpt":
+        raise SettingError("sd_model", f"{base.name} is an old kind of file (.ckpt). Convert it "
+                           "to .safetensors first, into which LoRAs can be merged.")  # fmt: skip
+    return checkpoint
 
 
 def _plan(checkpoint: Checkpoint, ingredients: Sequence[Ingredient]) -> _Plan:

@@ -34,7 +34,7 @@ def merge_metadata(
     comment = f"merged {describe(ingredients)}, {size}"
     family = families[0] if families else None
     metadata = result_metadata(agreed(sources), sizes, family, comment)
-    return metadata | of_merge(ingredients) | _names(metadata, ingredients, path)
+    return metadata | of_merge(ingredients) | _names(ingredients, path)
 
 
 def agreed(sources: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -93,11 +93,9 @@ def _common_dim(lora: LoraFile) -> str:
     return common(module.rank for module in lora.modules.values())
 
 
-def _names(
-    metadata: Mapping[str, str], ingredients: Sequence[Ingredient], path: Path
-) -> dict[str, str]:
+def _names(ingredients: Sequence[Ingredient], path: Path) -> dict[str, str]:
     names = {"ss_output_name": path.stem}
-    if any(key.startswith("modelspec.") for key in metadata):
+    if any(key.startswith("modelspec.") for one in ingredients for key in one.lora.metadata):
         names |= {
             "modelspec.title": path.stem,
             "modelspec.date": datetime.now().replace(microsecond=0).isoformat(),

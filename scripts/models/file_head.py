@@ -49,7 +49,7 @@ def read_head(path: Path) -> FileHead:
     try:
         with path.open("rb") as file:
             start = file.read(64)
-        pickled = is_pickle(path)
+        pickled = not _is_safetensors(start) and is_pickle(path)
     except OSError as error:
         raise SuiteError(f"The file {path} cannot be read: {error.strerror or error}.") from error
     for beginning, what in () if _is_safetensors(start) else NOT_MODELS:

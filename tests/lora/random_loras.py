@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +43,23 @@ Parts = dict[str, np.ndarray]
 
 
 def write_random_lora(
-    path: Path, generator: np.random.Generator, naming: str = "kohya", kinds: tuple = KINDS
+    path: Path,
+    generator: np.random.Generator,
+    naming: str = "kohya",
+    kinds: tuple = KINDS,
+    sides: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Write a file with some layers of random kinds, sizes, alphas and number format."""
+    """Write a file with some layers of random kinds, sizes, alphas and number format.
+
+    `sides` gives (out, in) by name where they are not to be random.
+    """
     dtype = DTYPES[generator.integers(len(DTYPES))]
     names = [*LINEAR, *CONV, *WIDE]
     chosen = generator.permutation(names)[: generator.integers(2, len(names) + 1)]
     state, truth = {}, {}
     for name in chosen:
         kind = "lora" if naming != "kohya" else str(generator.choice(kinds))
-        parts, alpha = random_parts(str(name), kind, generator)
+        parts, alpha = random_parts(str(name), kind, generator, sides)
         tensors = {key: torch.from_numpy(array).to(dtype) for key, array in parts.items()}
         stored = {key: tensor.double().numpy() for key, tensor in tensors.items()}
         if alpha is not None:
@@ -81,11 +89,14 @@ def kernel_of(name: str) -> tuple[int, ...]:
 
 
 def random_parts(
-    name: str, kind: str, generator: np.random.Generator
+    name: str,
+    kind: str,
+    generator: np.random.Generator,
+    sides: Mapping[str, tuple[int, int]] | None = None,
 ) -> tuple[Parts, float | None]:
     """The parts of a layer of this kind, and its alpha, None where it is missing."""
     wide, kernel = name in WIDE, kernel_of(name)
-    out, rest = int(generator.integers(2, 5)) * 4, int(generator.integers(2, 6)) * 4
+    out, rest = sides[name] if sides else random_sides(generator)
     rank = int(generator.integers(1, 9))
     if "tucker" in kind and not wide:
         kind = {"tucker": "lora", "loha_tucker": "loha", "lokr_tucker": "lokr"}[kind]
@@ -125,6 +136,11 @@ def random_parts(
         return {"diff": draw(out, rest, *kernel)}, None
     alpha = generator.choice([0.0, 1.0, rank / 2, float(rank), 3.7, -1.0])
     return parts, None if generator.random() < 0.15 else float(alpha)
+
+
+def random_sides(generator: np.random.Generator) -> tuple[int, int]:
+    """(out, in) of a layer."""
+    return int(generator.integers(2, 5)) * 4, int(generator.integers(2, 6)) * 4
 
 
 def delta(kind: str, parts: Parts, alpha: float | None) -> np.ndarray:

@@ -224,3 +224,16 @@ def test_text_encoder_names_without_text_model(tmp_path):
     base = recognise(write_header_only(tmp_path / "model.safetensors", shapes))
     assert base.shape.texts[0].prefix == "cond_stage_model.transformer."
     assert base.shape.texts[0].layers == 12
+
+
+def test_a_safetensors_file_whose_header_begins_like_a_pickle(tmp_path):
+    """The first byte is the length of the header: 0x80, with which pickles begin, is a length."""
+    from scripts.models.file_head import read_head
+
+    shapes = {"a": (2, 2)}
+    for padding in range(700):
+        path = write_header_only(tmp_path / "a.safetensors", shapes, {"note": "x" * padding})
+        if path.read_bytes()[:2] == b"\x80\x02":
+            assert read_head(path).layout == "single_file"
+            return
+    raise AssertionError("no such length was met")

@@ -1,0 +1,235 @@
+"""The merge of LoRAs is the true weighted sum: against the reference's exact sums, and against
+float64 sums of random files of every kind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from lora_models import DATA
+from random_loras import (
+    PATHS,
+    best_error,
+    flat,
+    kernel_of,
+    random_sides,
+    read_deltas,
+    write_random_lora,
+)
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
+from scripts.core.events import Control
+from scripts.lora.merge import auto_rank, merge_loras
+from scripts.lora.merge_metadata import agreed
+from scripts.settings.merge import read_merge_settings
+
+MERGE = DATA / "merge"
+REFERENCE = json.loads((MERGE / "merge.json").read_text(encoding="utf-8"))
+CASES = {case["name"]: case for case in REFERENCE["cases"]}
+ROUNDING = {"float": 1e-6, "fp16": 2e-3, "bf16": 1.5e-2}  # of ‖ΔW‖
+LINEAR = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+
+
+def merge(control=None, **values):
+    """(path of the result, events) of a merge with these settings."""
+    settings, _ = read_merge_settings(values)
+    events = []
+    return merge_loras(settings, events.append, control or Control()), events
+
+
+def facts_of(events) -> dict:
+    return next(event.facts for event in events if event.kind == "facts")
+
+
+def metadata_of(path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def write_plain(path, name=LINEAR, out=16, rest=12, rank=4, metadata=None, seed=0, fill=None):
+    generator = torch.Generator().manual_seed(seed)
+    up = torch.randn(out, rank, generator=generator)
+    save_file({
+        f"{name}.lora_up.weight": up if fill is None else torch.full_like(up, fill),
+        f"{name}.lora_down.weight": torch.randn(rank, rest, generator=generator),
+        f"{name}.alpha": torch.tensor(float(rank)),
+    }, path, metadata)  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("new_rank", ["exact", "12"])
+def test_the_exact_sums_of_the_reference(name, new_rank, tmp_path):
+    case = CASES[name]
+    conv = {"new_conv_rank": 5} if name == "svd_ab_conv" and new_rank == "12" else {}
+    models = [MERGE / model for model in case["models"]]
+    path, events = merge(models=models, ratios=case["ratios"], new_rank=new_rank,
+                         save_to=tmp_path / "sum", **conv)  # fmt: skip
+    found = read_deltas(path)
+    assert set(found) == set(case["exact_sum"])
+    for module, expected in case["exact_sum"].items():
+        change, rank, _ = found[module]
+        values = np.linalg.svd(flat(change), compute_uv=False)
+        truth = np.array(expected["singular_values"])
+        kept = min(rank, len(truth), len(values))
+        np.testing.assert_allclose(values[:kept], truth[:kept], rtol=2e-6, atol=1e-6)
+        if new_rank == "exact":
+            assert np.linalg.norm(change) == pytest.approx(expected["fro"], rel=1e-6)
+        elif "best" in case and rank in (5, 12):
+            share = np.linalg.norm(change) / expected["fro"]
+            assert share == pytest.approx(np.sqrt(1 - case["best"][module] ** 2), rel=1e-5)
+    assert facts_of(events)["kept"] == 1.0 or new_rank == "12"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_files_of_every_kind(seed, tmp_path):
+    generator = np.random.default_rng(1000 + seed)
+    namings = [("kohya", ".safetensors"), ("kohya", ".pt"), ("peft", ".safetensors"),
+               ("diffusers", ".safetensors")]  # fmt: skip
+    sides = {name: random_sides(generator) for name in PATHS}
+    paths, truths = [], []
+    for number in range(2 + seed % 2):
+        naming, ending = namings[generator.integers(len(namings))]
+        paths.append(tmp_path / f"in{number}{ending}")
+        truths.append(write_random_lora(paths[-1], generator, naming, sides=sides))
+    ratios = [float(ratio) for ratio in generator.choice([0.7, -0.4, 1.0, 0.25], len(paths))]
+    precision = str(generator.choice(list(ROUNDING)))
+    rule = str(generator.choice(["exact", "3", "6", "auto"]))
+    path, events = merge(models=paths, ratios=ratios, save_to=tmp_path / "sum.safetensors",
+                         new_rank=rule, save_precision=precision)  # fmt: skip
+    sums, sizes = {}, {}
+    for truth, ratio in zip(truths, ratios, strict=True):
+        for name, change in truth.items():
+            sums[name] = sums.get(name, 0) + ratio * flat(change)
+            sizes[name] = sizes.get(name, 0) + np.linalg.norm(ratio * change)
+    found = read_deltas(path)
+    assert set(found) == set(sums)
+    for name, (change, rank, _) in found.items():
+        error = np.linalg.norm(flat(change) - sums[name])
+        best = best_error(sums[name], rank)
+        assert change.shape[2:] == kernel_of(name)
+        assert error <= best + (1e-6 + ROUNDING[precision]) * sizes[name], (name, rule)
+        if rule == "exact":
+            assert best <= 1e-6 * sizes[name]
+        elif rule != "auto":
+            assert rank <= int(rule)
+    if rule == "auto":
+        assert facts_of(events)["kept"] >= 0.99 - 1e-6
+
+
+@pytest.mark.parametrize("new_rank", ["auto", "exact"])
+def test_ratio_one_and_zero_give_the_file_back(new_rank, tmp_path):
+    path, _ = merge(models=[MERGE / "a.safetensors", MERGE / "b.safetensors"], ratios=[1, 0],
+                    save_to=tmp_path / "same", new_rank=new_rank)  # fmt: skip
+    before, after = load_file(MERGE / "a.safetensors"), load_file(path)
+    assert set(before) == set(after)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_auto_is_the_smallest_rank_that_keeps_99_percent():
+    generator = np.random.default_rng(0)
+    values = [np.sort(generator.exponential(size=size))[::-1] for size in (5, 9, 12)]
+    rank = auto_rank(values)
+
+    def kept(count):
+        squares = [(one[:count] ** 2).sum() for one in values]
+        return np.sqrt(sum(squares) / sum((one**2).sum() for one in values))
+
+    assert kept(rank) >= 0.99 > kept(rank - 1)
+
+
+def test_strengths_by_block(tmp_path):
+    lora = MERGE / "a.safetensors"
+    path, _ = merge(models=[lora], ratios=[0.5], save_to=tmp_path / "half",
+                    block_ratios=["0/1/0.5"])  # fmt: skip
+    before, after = read_deltas(lora), read_deltas(path)
+    factors = {"lora_te": 0.5, "lora_unet_mid": 0.5}
+    for name, (change, _, _) in before.items():
+        if name.startswith("lora_unet_down_blocks_0_"):
+            continue  # the first number is for block 0, the others stay 1
+        factor = next((factors[start] for start in factors if name.startswith(start)), None)
+        if factor is not None:
+            np.testing.assert_allclose(after[name][0], factor * change, rtol=1e-5, atol=1e-7)
+    assert set(after) == set(before)
+
+
+def test_what_the_metadata_tell(tmp_path):
+    tags = {"10_cat": {"cat": 10, "red": 2}}, {"10_cat": {"cat": 5}, "5_dog": {"dog": 5}}
+    for name, folder_tags, rate in zip("xy", tags, ("1e-4", "2e-4"), strict=True):
+        write_plain(tmp_path / f"{name}.safetensors", seed=ord(name), metadata={
+            "ss_tag_frequency": json.dumps(folder_tags), "ss_learning_rate": rate,
+            "ss_sd_model_name": "base", "ss_base_model_version": "sd_v1",
+            "modelspec.title": name, "modelspec.hash_sha256": "0x1", "sshs_model_hash": name,
+        })  # fmt: skip
+    models = [tmp_path / f"{name}.safetensors" for name in "xy"]
+    path, _ = merge(models=models, ratios=[0.7, -0.5], save_to=tmp_path / "sum", new_rank=6)
+    metadata = metadata_of(path)
+    assert json.loads(metadata["ss_tag_frequency"]) == {"10_cat": {"cat": 15, "red": 2},
+                                                       "5_dog": {"dog": 5}}  # fmt: skip
+    assert metadata["ss_sd_model_name"] == "base" and "ss_learning_rate" not in metadata
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("6", "6.0")
+    assert "merged 0.7 x x - 0.5 x y, size 6" in metadata["ss_training_comment"]
+    merged = json.loads(metadata["easy_lora_merged"])
+    assert [(one["file"], one["ratio"]) for one in merged] == [("x.safetensors", 0.7),
+                                                              ("y.safetensors", -0.5)]  # fmt: skip
+    assert metadata["modelspec.title"] == "sum" and "modelspec.hash_sha256" not in metadata
+    assert len(metadata["sshs_model_hash"]) == 64
+
+
+def test_agreed_metadata_survive_a_file_without_any():
+    assert agreed([{"ss_clip_skip": "2"}, {}]) == {"ss_clip_skip": "2"}
+    assert agreed([{"ss_clip_skip": "2"}, {"ss_clip_skip": "1"}]) == {}
+
+
+def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
+    good = write_plain(tmp_path / "good.safetensors")
+    sdxl = write_plain(tmp_path / "xl.safetensors", "lora_unet_input_blocks_4_1_proj_in")
+    nan = write_plain(tmp_path / "nan.safetensors", fill=float("nan"))
+    wide = write_plain(tmp_path / "wide.safetensors", rest=16)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(good.read_bytes()[:-40])
+    dora = tmp_path / "dora.safetensors"
+    save_file({**load_file(good), f"{LINEAR}.dora_scale": torch.ones(16, 1)}, dora)
+    known = write_plain(tmp_path / "sd1.safetensors", metadata={"ss_base_model_version": "sd_v1"})
+    before = sorted(tmp_path.iterdir())
+    model = DATA / "models" / "tiny_sd15.safetensors"
+    for models, message in (
+        ([known, sdxl], "sd1.safetensors is for Stable Diffusion 1.x and xl.safetensors"),
+        ([good, nan], "damaged: .* not numbers"),
+        ([good, wide], "different sizes"),
+        ([good, cut], "cut.safetensors is cut off"),
+        ([good, model], "it seems to be a whole Stable Diffusion model"),
+        ([good, dora], "dora.safetensors is a DoRA"),
+        ([good, tmp_path / "none.safetensors"], "There is no file"),
+    ):
+        with pytest.raises(SuiteError, match=message):
+            merge(models=models, save_to=tmp_path / "sum")
+    with pytest.raises(SettingError, match="one of the files that are read"):
+        merge(models=[good, good], save_to=good, overwrite=True)
+    with pytest.raises(SettingError, match="every layer counts 0"):
+        merge(models=[good], block_ratios=["0"], save_to=tmp_path / "sum")
+    for values, message in (({"ratios": [0, 0]}, "All strengths are 0"),
+                            ({"new_rank": 0}, "0 is out of range"),
+                            ({"ratios": [1]}, "2 LoRAs and 1 strengths")):  # fmt: skip
+        with pytest.raises(SettingErrors, match=message):
+            merge(models=[good, good], save_to=tmp_path / "sum", **values)
+    stopped = Control()
+    stopped.stop()
+    with pytest.raises(Cancelled):
+        merge(stopped, models=[good, known], save_to=tmp_path / "sum")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_older_file_is_kept_unless_told(tmp_path):
+    good = write_plain(tmp_path / "good.safetensors")
+    old = shutil.copy(good, tmp_path / "old.safetensors")
+    with pytest.raises(SettingError, match="already"):
+        merge(models=[good], ratios=[2], save_to=old)
+    merge(models=[good], ratios=[2], save_to=old, overwrite=True)
+    before, after = read_deltas(good)[LINEAR][0], read_deltas(old)[LINEAR][0]
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-6)

@@ -1,0 +1,197 @@
+"""A LoRA merged into a checkpoint: against the reference, the same U-Net output as the LoRA beside
+the model, and not another byte changed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lora_models import DATA
+from safetensors.torch import load_file, save_file
+
+from scripts.core.errors import SettingError, SuiteError
+from scripts.core.events import Control
+from scripts.core.safetensors_header import read_header
+from scripts.lora.checkpoint_keys import TEXT_ENCODER, open_checkpoint
+from scripts.lora.merge_checkpoint import merge_into_checkpoint
+from scripts.settings.merge import read_merge_settings
+
+REFERENCE = json.loads((DATA / "merge" / "merge.json").read_text(encoding="utf-8"))
+SD1, SDXL = DATA / "models" / "tiny_sd15.safetensors", DATA / "models" / "tiny_sdxl.safetensors"
+LORA = DATA / "step" / "lora_init_sd15_dim2_conv1.safetensors"
+LORA_XL = DATA / "step" / "lora_init_sdxl_dim1_alpha1.safetensors"
+OUT_PROJ = "lora_te_text_model_encoder_layers_0_self_attn_out_proj"
+
+
+def merge(**values):
+    """(path of the result, events)."""
+    settings, _ = read_merge_settings(values)
+    events = []
+    return merge_into_checkpoint(settings, events.append, Control()), events
+
+
+def in_precision(path, dtype, target):
+    """The checkpoint in another precision, with metadata of its own."""
+    state = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor
+             for key, tensor in load_file(path).items()}  # fmt: skip
+    save_file(state, target, {**read_header(path).metadata, "mine": "kept"})
+    return target
+
+
+def deltas(lora, checkpoint, ratio) -> dict[str, torch.Tensor]:
+    """The change of each tensor in float64: ratio · alpha / rank · up · down, by its place."""
+    state = load_file(lora)
+    places, shapes = open_checkpoint(checkpoint).modules, open_checkpoint(checkpoint).shapes
+    changes = {}
+    for key, down in state.items():
+        name, _, part = key.partition(".")
+        if part != "lora_down.weight":
+            continue
+        up, place = state[f"{name}.lora_up.weight"].double(), places[name]
+        change = up.flatten(1) @ down.double().flatten(1)
+        change *= ratio * float(state[f"{name}.alpha"]) / len(down)
+        whole = changes.setdefault(place.key, torch.zeros(shapes[place.key], dtype=torch.float64))
+        rows = place.rows(whole)
+        rows += change.reshape(rows.shape)
+    return changes
+
+
+def test_the_tensors_of_the_reference(tmp_path):
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    path, _ = merge(models=[LORA], ratios=[0.8], sd_model=base, save_to=tmp_path / "merged")
+    before, after = load_file(base), load_file(path)
+    reference = REFERENCE["checkpoint_merge"]
+    changed = [key for key in before if not torch.equal(before[key], after[key])]
+    assert sorted(changed) == sorted(reference["changed_tensors"])
+    for key, norm in reference["fro_of_change"].items():
+        assert float((after[key] - before[key]).norm()) == pytest.approx(norm, rel=1e-5)
+    sample = load_file(DATA / "merge" / "checkpoint_changed_sample.safetensors")
+    assert sample
+    for key, tensor in sample.items():
+        assert (after[key] - tensor).abs().max() < 1e-6, key
+
+
+@pytest.mark.parametrize(("base", "lora"), [(SD1, LORA), (SDXL, LORA_XL)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_the_change_is_exact_and_every_other_byte_stays(base, lora, dtype, tmp_path):
+    base = in_precision(base, dtype, tmp_path / "base.safetensors")
+    path, _ = merge(models=[lora], ratios=[-0.7], sd_model=base, save_to=tmp_path / "merged")
+    before, after = load_file(base), load_file(path)
+    changes = deltas(lora, base, -0.7)
+    assert any("in_proj_weight" in key for key in changes) == (lora is LORA_XL)
+    for key, tensor in before.items():
+        if key not in changes:
+            assert torch.equal(tensor, after[key]), key
+            continue
+        expected = (tensor.double() + changes[key]).to(dtype).double()
+        # the sum is rounded from float32, not from float64: at most one last place away
+        step = expected.abs().clamp(min=1e-3) * torch.finfo(dtype).eps * 1.01
+        assert ((after[key].double() - expected).abs() <= step + 1e-6).all(), key
+    old, new = read_header(base), read_header(path)
+    assert list(old.tensors.items()) == list(new.tensors.items())
+    merged = new.metadata.pop("easy_lora_merged")
+    assert old.metadata == new.metadata and old.metadata["mine"] == "kept"
+    assert json.loads(merged)[0]["ratio"] == -0.7
+
+
+def test_the_unet_gives_what_it_gives_with_the_lora_beside_it(tmp_path):
+    from scripts.models.load import load_unet
+    from scripts.models.recognise import recognise
+
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    path, _ = merge(models=[LORA], ratios=[1], sd_model=base, save_to=tmp_path / "merged")
+    generator = torch.Generator().manual_seed(0)
+    unet, merged = load_unet(recognise(base)), load_unet(recognise(path))
+    latents = torch.randn(1, 4, 8, 8, generator=generator)
+    captions = torch.randn(1, 77, unet.config.cross_attention_dim, generator=generator)
+    with torch.no_grad():
+        alone = unet(latents, 500, captions).sample
+        unet.load_lora_adapter(_for_diffusers(unet), prefix=None)
+        beside = unet(latents, 500, captions).sample
+        inside = merged(latents, 500, captions).sample
+    assert (beside - alone).abs().max() > 1e-3
+    assert torch.allclose(inside, beside, atol=2e-5, rtol=1e-4)
+
+
+def _for_diffusers(unet) -> dict[str, torch.Tensor]:
+    """The LoRA of the U-Net under diffusers' names, its scale in the second factor."""
+    state = load_file(LORA)
+    converted = {}
+    for path, layer in unet.named_modules():
+        name = f"lora_unet_{path.replace('.', '_')}"
+        if f"{name}.alpha" in state and hasattr(layer, "weight"):
+            down = state[f"{name}.lora_down.weight"].float()
+            scale = float(state[f"{name}.alpha"]) / len(down)
+            converted[f"{path}.lora_A.weight"] = down
+            converted[f"{path}.lora_B.weight"] = scale * state[f"{name}.lora_up.weight"].float()
+    return converted
+
+
+@pytest.mark.parametrize("by_output", [True, False])
+def test_a_dora_is_merged_exactly(by_output, tmp_path):
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    place = open_checkpoint(base).modules[OUT_PROJ]
+    weight = load_file(base)[place.key].double()
+    generator = torch.Generator().manual_seed(1)
+    up = torch.randn(place.shape[0], 2, generator=generator)
+    down = torch.randn(2, place.shape[1], generator=generator)
+    axis = 1 if by_output else 0
+    magnitude = 1 + torch.rand(weight.sum(axis, keepdim=True).shape, generator=generator)
+    lora = tmp_path / "dora.safetensors"
+    save_file({f"{OUT_PROJ}.lora_up.weight": up, f"{OUT_PROJ}.lora_down.weight": down,
+               f"{OUT_PROJ}.alpha": torch.tensor(1.0), f"{OUT_PROJ}.dora_scale": magnitude},
+              lora)  # fmt: skip
+    path, _ = merge(models=[lora], ratios=[0.5], sd_model=base, save_to=tmp_path / "merged")
+    moved = weight + 0.5 * (up.double() @ down.double())
+    target = magnitude.double() * moved / moved.norm(dim=axis, keepdim=True)
+    expected = weight + 0.5 * (target - weight)
+    assert torch.allclose(load_file(path)[place.key].double(), expected, atol=1e-6)
+
+
+def test_a_pruned_checkpoint_and_what_it_lacks(tmp_path):
+    whole = load_file(SD1)
+    kept = {key: tensor for key, tensor in whole.items()
+            if not key.startswith(("first_stage_model.", "cond_stage_model."))}  # fmt: skip
+    base = tmp_path / "pruned.safetensors"
+    save_file(kept, base, read_header(SD1).metadata)
+    path, events = merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
+    facts = next(event.facts for event in events if event.kind == "facts")
+    places = open_checkpoint(SD1).modules.values()
+    assert set(facts["left_out"]) == {one.name for one in places if one.part == TEXT_ENCODER}
+    note = next(event.text for event in events if event.kind == "note")
+    assert "has no place for lora_te_text_model_encoder_layers_0_mlp_fc1" in note
+    assert set(load_file(path)) == set(kept)
+
+
+def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path, monkeypatch):
+    base = in_precision(SD1, torch.float16, tmp_path / "base.safetensors")
+    fp8 = in_precision(SD1, torch.float8_e4m3fn, tmp_path / "fp8.safetensors")
+    before = sorted(tmp_path.iterdir())
+    for values, message in (
+        ({"models": [LORA_XL], "sd_model": base}, "is for Stable Diffusion XL, and base"),
+        ({"models": [LORA], "sd_model": LORA}, "it seems to be a LoRA"),
+        ({"models": [LORA], "sd_model": fp8}, "keeps its weights as F8_E4M3"),
+        ({"models": [LORA], "sd_model": base, "ratios": [1e9]}, "too large for F16"),
+        ({"models": [LORA], "sd_model": tmp_path / "no.safetensors"}, "There is no file"),
+    ):
+        with pytest.raises(SuiteError, match=message):
+            merge(save_to=tmp_path / "merged", **values)
+    with pytest.raises(SettingError, match="one of the files that are read"):
+        merge(models=[LORA], sd_model=base, save_to=base, overwrite=True)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(SettingError, match="Make room there"):
+        merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_merged_checkpoint_can_be_merged_into_again(tmp_path):
+    first, _ = merge(models=[LORA], ratios=[1], sd_model=SD1, save_to=tmp_path / "one")
+    second, _ = merge(models=[LORA], ratios=[-1], sd_model=first, save_to=tmp_path / "two")
+    merged = json.loads(read_header(second).metadata["easy_lora_merged"])
+    assert [entry["ratio"] for entry in merged] == [1, -1]
+    before, after = load_file(SD1), load_file(second)
+    for key, tensor in before.items():
+        if tensor.is_floating_point():
+            np.testing.assert_allclose(after[key].float(), tensor.float(), atol=4e-3)
