@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from easy_scripts.install import command as setup_command
+from easy_scripts.install import doctor
 from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
@@ -72,6 +73,7 @@ VERBS = {
     verb.name: verb
     for verb in (
         Verb("setup", "make the private environment, or put it in order", setup_command.main),
+        Verb("doctor", "look at everything, say what is wrong; --mend mends it", doctor.main),
         Verb("practice", "bake the practice LoRA: the proof that everything works", practice),
         Verb("train", "train a LoRA: train --config run.json", train),
         Verb("queue", "train one config after another: queue add FILE, queue run", queue),

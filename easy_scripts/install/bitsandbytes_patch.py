@@ -81,6 +81,18 @@ def best_library(libraries: Sequence[str], cuda: str | None) -> str | None:
     return f"{major}{max(lower) if lower else min(minors)}"
 
 
+def take_step(workshop: Workshop, environment: dict[str, str]) -> Facts:
+    """Take the step in a fresh process that is started as training is, with `environment`."""
+    result = workshop.project.workspace / "eight_bit_step.json"
+    result.unlink(missing_ok=True)
+    command = module_command(workshop.project, STEP, [str(result)])
+    try:
+        run_logged(workshop, command, "The 8-bit step ended early", variables=environment)
+        return Facts(**json.loads(result.read_text(encoding="utf-8")))
+    except (StepFailed, OSError) as error:  # a library that takes the whole process with it
+        return Facts(failure=str(error))
+
+
 class Patch:
     """One attempt to bring bitsandbytes into order: looks, mends, looks again."""
 
@@ -91,18 +103,8 @@ class Patch:
         self.environment: dict[str, str] = {}
 
     def look(self) -> Facts:
-        """Take the step in a fresh process that is started as training is."""
-        project = self._workshop.project
-        result = project.workspace / "eight_bit_step.json"
-        result.unlink(missing_ok=True)
-        command = module_command(project, STEP, [str(result)])
-        try:
-            run_logged(
-                self._workshop, command, "The 8-bit step ended early", variables=self.environment
-            )
-            return Facts(**json.loads(result.read_text(encoding="utf-8")))
-        except (StepFailed, OSError) as error:  # a library that takes the whole process with it
-            return Facts(failure=str(error))
+        """Take the step with what has been mended so far."""
+        return take_step(self._workshop, self.environment)
 
     def remove_leftovers(self, facts: Facts) -> str | None:
         """Move what somebody once copied into the package out of it, into a backup."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from easy_scripts.install import graphics
-from easy_scripts.install.bitsandbytes_patch import EightBit, patch
+from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
@@ -171,6 +171,13 @@ def _extras(project: Project, wishes: Wishes) -> list[str]:
 def begun(project: Project) -> bool:
     """Whether the largest package is already there: then little is left to fetch."""
     return any(site_packages(project).glob("torch/version.py"))
+
+
+def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
+    """Whether the 8-bit optimisers work in a whole environment; nothing is changed."""
+    environment = stamp.get("environment", {})
+    with _workshop(project) as workshop:
+        return verdict(take_step(workshop, environment), environment)
 
 
 def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:

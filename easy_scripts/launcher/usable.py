@@ -8,14 +8,14 @@ Any Python can read this file, however old.
 import os
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(os.path.dirname(HERE)))
-
-from easy_scripts.launcher.python_version import refuse_this_python
+LAUNCHER = os.path.dirname(os.path.abspath(__file__))
 
 
 def main():
     """The exit code."""
+    sys.path.insert(0, os.path.dirname(os.path.dirname(LAUNCHER)))
+    from easy_scripts.launcher.python_version import refuse_this_python
+
     if refuse_this_python() or "ARM" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
         return 1
     try:

@@ -1,0 +1,87 @@
+"""Failures that users of LoRA trainers meet again and again, known by what stands in a log.
+
+The doctor looks for them in the newest logs; each has a cause and a remedy in plain words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from easy_scripts.install.place_checks import Finding
+
+NEWEST_LOGS = 5
+TAIL = 200_000  # letters of each log
+
+# What stands in the log, cause, remedy, whether set-up mends it.
+KNOWN: tuple[tuple[str, str, str, bool], ...] = (
+    (
+        r"no kernel image is available",
+        "The PyTorch that is installed has no code for this graphics card.",
+        "Run set-up: it chooses the build that fits the card.",
+        True,
+    ),
+    (
+        r"Torch not compiled with CUDA enabled|Found no NVIDIA driver|driver .{0,40}is too old",
+        "PyTorch could not use the graphics card: its build or the driver does not fit.",
+        "Install NVIDIA's newest driver, restart the PC, then run set-up.",
+        True,
+    ),
+    (
+        r"libcudart\.so|CUDA Setup failed|libbitsandbytes\S* (?:not found|could not)",
+        "bitsandbytes did not find its library for CUDA.",
+        "Run set-up: it mends bitsandbytes, and training uses AdamW until then.",
+        True,
+    ),
+    (
+        r"CUDA out of memory|OutOfMemoryError|HIP out of memory|UR_RESULT_ERROR_OUT_OF_DEVICE",
+        "The graphics card ran out of memory.",
+        "Switch gradient_checkpointing on, lower train_batch_size or resolution, and close other "
+        "programs that use the card.",
+        False,
+    ),
+    (
+        r"WinError 1455|paging file is too small",
+        "Windows ran out of memory because its paging file is too small.",
+        "Let Windows manage the size of the paging file (Settings, System, About, Advanced system "
+        "settings, Performance, Advanced, Virtual memory) and restart.",
+        False,
+    ),
+    (
+        r"WinError 126|WinError 127|DLL load failed|c10\.dll|fbgemm\.dll",
+        "A library of PyTorch could not be loaded: Microsoft's Visual C++ runtime may be missing.",
+        'Install the "Microsoft Visual C++ Redistributable" (x64) from Microsoft, then run set-up.',
+        True,
+    ),
+    (
+        r"xformers|XFORMERS",
+        "A guide or another program asked for xformers, which Easy LoRA does not need.",
+        "Leave xformers out: PyTorch's own attention is used.",
+        False,
+    ),
+    (
+        r"UnicodeEncodeError",
+        "A letter in a name could not be written by the console.",
+        "Start Easy LoRA by its .bat files, which use UTF-8.",
+        False,
+    ),
+)
+
+
+def in_logs(logs: Path) -> list[Finding]:
+    """The known failures in the newest logs, each once."""
+    found: dict[str, Finding] = {}
+    for path in newest(logs):
+        text = path.read_text(encoding="utf-8", errors="replace")[-TAIL:]
+        for pattern, cause, remedy, by_setup in KNOWN:
+            if cause not in found and re.search(pattern, text):
+                told = f"{cause} (Seen in {path.name}.)"
+                found[cause] = Finding("logs", told, remedy, problem=False, by_setup=by_setup)
+    return list(found.values())
+
+
+def newest(logs: Path) -> Sequence[Path]:
+    """The newest logs, the doctor's own reports left out."""
+    paths = [path for path in logs.glob("*.log") if path.is_file()]
+    return sorted(paths, key=lambda path: path.stat().st_mtime)[-NEWEST_LOGS:]
