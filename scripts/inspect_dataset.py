@@ -1,0 +1,66 @@
+"""Look at a data set: `python -m scripts.inspect_dataset --train_data_dir FOLDER`.
+
+Takes the config and the flags of `scripts.train` that concern pictures. `--json` prints one JSON
+object, `--events` writes JSON lines for a window, `--thumbnails` writes small copies to the cache.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from scripts.command import run_command
+from scripts.core.declare import build
+from scripts.core.errors import SettingError, SuiteError
+from scripts.core.events import Control, Event, Facts, Report
+from scripts.core.flags import FlagParser, add_flags, read_flags
+from scripts.settings.train import TrainSettings, flags_over_config, read_train_config
+from scripts.settings.train_reading import read_foreign
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line, inspect, and return the exit code."""
+    parser = FlagParser(prog="python -m scripts.inspect_dataset", description=__doc__)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a config of the training")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--events", action="store_true", help="write events as JSON lines")
+    parser.add_argument("--thumbnails", action="store_true", help="write thumbnails to the cache")
+    add_flags(parser, TrainSettings)
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        given = read_flags(parser, words)
+    except SuiteError as error:
+        return run_command("inspect_dataset", partial(_refuse, error), "--events" in words)
+    config, thumbnails = given.pop("config"), given.pop("thumbnails")
+    events, as_json = given.pop("events"), given.pop("json")
+
+    def work(report: Report, control: Control) -> None:
+        from scripts.dataset.inspection import THUMBNAIL_FOLDER, in_words, inspect_dataset
+
+        values = flags_over_config(given, read_train_config(config) if config else {})
+        settings, _ = build(TrainSettings, values, foreign=read_foreign)
+        if settings.train_data_dir is None and settings.dataset_config is None:
+            raise SettingError("train_data_dir", "No pictures are given. Choose their folder.")
+
+        def at_a_terminal(event: Event) -> None:
+            if not isinstance(event, Facts):
+                report(event)
+            elif event.facts["complete"]:
+                report(Facts(event.facts, None if as_json else in_words(event.facts)))
+
+        inspect_dataset(
+            settings, report if events else at_a_terminal, control,
+            thumbnails=THUMBNAIL_FOLDER if thumbnails else None,
+        )  # fmt: skip
+
+    return run_command("inspect_dataset", work, events)
+
+
+def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
+    raise error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
