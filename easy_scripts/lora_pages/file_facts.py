@@ -1,6 +1,6 @@
-"""What LoRA files and checkpoints are, told by `scripts.inspect_lora` in the background.
+"""What files are, told in the background by `scripts.inspect_lora` or `scripts.inspect_model`.
 
-reader = FactsReader(wizard)
+reader = FactsReader(wizard, INSPECT_LORA)
 reader.watch(callback)          # callback(path), in the Tk thread
 facts = reader.ask(path)        # FileFacts, at first still reading
 """
@@ -18,6 +18,7 @@ from easy_scripts.wizard.child import Child, Ended
 from easy_scripts.wizard.window import Wizard
 from scripts.core.events import Facts, Problem
 
+INSPECT_LORA = "scripts.inspect_lora"
 AT_ONCE = 2
 POLL = 40  # milliseconds
 MENDABLE = 1  # the exit code of a command that found something wrong with the file
@@ -39,11 +40,11 @@ class FileFacts:
 
 
 class FactsReader:
-    """Asks for files one after the other; every file is asked about once as long as it is as it
-    was. `arguments` go to the command."""
+    """Asks `module` for files one after the other; every file is asked about once as long as it
+    is as it was. `arguments` go to the command."""
 
-    def __init__(self, wizard: Wizard, *arguments: str) -> None:
-        self._wizard, self._arguments = wizard, arguments
+    def __init__(self, wizard: Wizard, module: str, *arguments: str) -> None:
+        self._wizard, self._module, self._arguments = wizard, module, arguments
         self._known: dict[tuple, FileFacts] = {}
         self._waiting: deque[FileFacts] = deque()
         self._running: list[tuple[FileFacts, Child]] = []
@@ -85,9 +86,9 @@ class FactsReader:
         while self._waiting and len(self._running) < AT_ONCE:
             facts = self._waiting.popleft()
             try:
-                child = Child("scripts.inspect_lora", [facts.path, "--events", *self._arguments])
+                child = Child(self._module, [facts.path, "--events", *self._arguments])
             except OSError as error:
-                log.warning("inspect_lora cannot be started: %s", error)
+                log.warning("%s cannot be started: %s", self._module, error)
                 facts.reading = False
                 self._tell(facts)
                 continue

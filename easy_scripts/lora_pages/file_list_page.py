@@ -7,7 +7,7 @@ from pathlib import Path
 from tkinter import filedialog, ttk
 
 from easy_scripts.lora_pages.file_card import FileCard
-from easy_scripts.lora_pages.file_facts import FactsReader
+from easy_scripts.lora_pages.file_facts import INSPECT_LORA, FactsReader
 from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_files_of_folders
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
@@ -25,7 +25,7 @@ class FileListPage(Page):
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
         self.handles = (self.setting,)
-        self.reader = FactsReader(wizard)
+        self.reader = FactsReader(wizard, INSPECT_LORA)
         self.cards: dict[str, FileCard] = {}
         self._from_folders: set[str] = set()  # taken off again when they turn out to be no LoRA
 

@@ -130,10 +130,12 @@ class MergeFilesPage(FileListPage):
         if not any(self.strengths()):
             return self.texts("merge.all_zero")
         families: dict[str, list[str]] = {}
+        self.wizard.facts.pop("family", None)
         for path in self.files:
             facts = self.reader.ask(path).facts
             if facts.get("family"):
                 families.setdefault(facts["family_title"], []).append(Path(path).name)
+                self.wizard.facts["family"] = facts["family"]
         if len(families) > 1:
             told = "; ".join(f"{', '.join(names)}: {title}" for title, names in families.items())
             return self.texts("merge.families", families=told)

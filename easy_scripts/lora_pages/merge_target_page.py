@@ -5,7 +5,7 @@ from __future__ import annotations
 import tkinter
 from tkinter import ttk
 
-from easy_scripts.lora_pages.file_facts import FactsReader
+from easy_scripts.lora_pages.model_info import ModelInfo
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.window import Wizard
 
@@ -20,8 +20,8 @@ class MergeTargetPage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.reader = FactsReader(wizard)
-        self.reader.watch(lambda _: self._tell())
+        self.info = ModelInfo(self, ("sd_model",), lambda: None)
+        self.reader = self.info.reader
 
     def build(self, body: ttk.Frame) -> None:
         """Two kinds of result, each with its rows."""
@@ -39,7 +39,7 @@ class MergeTargetPage(Page):
             part = ttk.Frame(holder, padding=(theme.px(30), theme.px(6), 0, 0))
             self._parts[kind] = (holder, part)
         self._fill(self._parts[LORA][1], self._parts[CHECKPOINT][1])
-        self.answers.watch(self._tell, "sd_model")
+        self.info.tell()
         self._follow()
 
     def _fill(self, lora: ttk.Frame, checkpoint: ttk.Frame) -> None:
@@ -68,23 +68,20 @@ class MergeTargetPage(Page):
         elif not self.answers["sd_model"]:
             self.answers["sd_model"] = getattr(self, "_checkpoint", None)
 
-    def _tell(self) -> None:
-        path = str(self.answers["sd_model"] or "")
-        row = self.rows.get("sd_model")
-        if not row or not path or self.answers.error("sd_model"):
-            return
-        facts = self.reader.ask(path)
-        if facts.reading:
-            row.show_info(self.texts("files.reading"))
-        elif facts.facts.get("family_title"):
-            row.show_info(facts.facts["family_title"])
-
     def check(self) -> bool:
         """A whole model needs one to start from."""
         if self._target.get() == CHECKPOINT and not self.answers["sd_model"]:
             self.show_error("sd_model", self.texts("merge_target.needed"))
             return False
-        return super().check()
+        return super().check() and self.info.check() and self._fits()
+
+    def _fits(self) -> bool:
+        """Whether the model is of the LoRAs' family, as far as both are known."""
+        known, family = self.info.of("sd_model"), self.wizard.facts.get("family")
+        if not known or not known.facts or not family or known.facts["family"] == family:
+            return True
+        self.show_error("sd_model", self.texts("merge_target.misfit", title=known.facts["title"]))
+        return False
 
     def focus_first(self) -> None:
         """Onwards: what is set is right for most."""

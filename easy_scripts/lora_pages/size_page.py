@@ -6,7 +6,7 @@ import tkinter
 from pathlib import Path
 from tkinter import ttk
 
-from easy_scripts.lora_pages.file_facts import FactsReader
+from easy_scripts.lora_pages.file_facts import INSPECT_LORA, FactsReader
 from easy_scripts.lora_pages.spectrum import Spectrum
 from easy_scripts.lora_pages.spectrum_picture import SpectrumPicture
 from easy_scripts.wizard.page import Page
@@ -27,7 +27,7 @@ class SizePage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.reader = FactsReader(wizard, "--spectrum")
+        self.reader = FactsReader(wizard, INSPECT_LORA, "--spectrum")
         self.reader.watch(lambda _: self.frame and self.follow())
         self._proposed = False
         self._boxes: dict[int, tuple[tkinter.BooleanVar, ttk.Frame]] = {}
