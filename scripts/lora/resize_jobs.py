@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.core.errors import SettingError, SuiteError
+from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file, read_text
 from scripts.lora.modules import LoraFile, open_lora
@@ -38,9 +38,14 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
     Raises SettingError and SuiteError for what cannot be done, and Cancelled.
     """
     jobs = plan_jobs(settings, report)
-    for job in jobs:
+    for number, job in enumerate(jobs):
         with open_lora(job.path, "model") as lora:
-            _run(job, lora, settings, report, control)
+            try:
+                _run(job, lora, settings, report, control)
+            except Cancelled as stopped:
+                if not number:
+                    raise
+                raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
     results = [output for job in jobs for output in job.outputs]
     return results[0] if len(results) == 1 else results[0].parent
 
