@@ -1,8 +1,8 @@
 """Merging LoRAs beside a full SVD of every dense sum, and into a checkpoint beside a plain copy:
 `python -m benchmarks.merge`.
 
-All are whole processes, cold import included, on random files with the real layer shapes. `--only`
-picks a job, `--no_dense` leaves the slow route out. The copy is flushed to the disk, as our file is.
+All are whole processes, cold import included, on random files with real layer shapes. `--only`
+picks a job, `--no_dense` leaves the slow route out. The copy is flushed to the disk, as ours is.
 The checkpoint is that of `python -m benchmarks.random_model`.
 """
 
