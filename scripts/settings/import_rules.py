@@ -58,6 +58,13 @@ def old_optimizer_flags(draft: Draft) -> None:
             draft.give(key, "optimizer_type", name, Fate.CHANGED, f"It means the optimiser {name}.")
 
 
+def attention(draft: Draft) -> None:
+    """Which attention is used is no question here; xformers may be a bool or a word."""
+    for key in ("xformers", "mem_eff_attn", "sdpa"):
+        if str(draft.raw.get(key)).lower() in ("none", "false") and key in draft.raw:
+            draft.tell(key, Fate.NOT_NEEDED, "PyTorch's fast attention is always used.")
+
+
 def several_text_rates(draft: Draft) -> None:
     """A list of rates, one for each text encoder, has one rate here."""
     raw = draft.raw.get("text_encoder_lr")
@@ -88,6 +95,7 @@ def add_defaults(draft: Draft, defaults: dict[str, Any], tool: str) -> None:
     """Give what the tool does by itself when its file does not say."""
     known = {**draft.aliases, **{name: name for name in draft.declared}}
     said = {known[key] for key, raw in draft.raw.items() if key in known and raw not in (None, "")}
+    said |= {known[entry.key] for entry in draft.entries if entry.key in known}
     for key, value in defaults.items():
         name = known[key]
         if name in said or name in draft.given:
@@ -273,13 +281,6 @@ def gui_seed(draft: Draft) -> None:
         draft.tell("seed", Fate.NOT_SET, "0 means a random seed there.", "seed")
 
 
-def gui_attention(draft: Draft) -> None:
-    """xformers is a bool or a word."""
-    word = draft.raw.get("xformers")
-    if str(word).lower() in ("none", "false"):
-        draft.tell("xformers", Fate.NOT_NEEDED, "PyTorch's fast attention is always used.")
-
-
 # --- sd-scripts -----------------------------------------------------------------------------
 
 
@@ -292,7 +293,8 @@ def sd_scripts_network(draft: Draft) -> None:
 def sd_scripts_defaults(draft: Draft) -> None:
     """What sd-scripts does when its file does not say otherwise."""
     defaults = dict(SD_SCRIPTS_DEFAULTS)
-    if draft.peek("unet_lr") is not None and draft.peek("text_encoder_lr") is not None:
+    rates = ("unet_lr", "text_encoder_lr")
+    if all(draft.peek(name) is not None or name in draft.given for name in rates):
         del defaults["learning_rate"]  # both parts have rates of their own
     add_defaults(draft, defaults, "sd-scripts")
 
@@ -302,14 +304,16 @@ def popup_defaults(draft: Draft) -> None:
     add_defaults(draft, POPUP_DEFAULTS, "the older tool")
 
 
-SHARED: tuple[Rule, ...] = (model_kind, old_optimizer_flags, several_text_rates)
+SHARED: tuple[Rule, ...] = (
+    model_kind, old_optimizer_flags, attention, several_text_rates,
+)  # fmt: skip
 POPUP_RULES: tuple[Rule, ...] = (
     split_network_args, popup_resolution, popup_amount, popup_warmup, popup_locon, popup_network,
     popup_saving, *SHARED, popup_defaults,
 )  # fmt: skip
 GUI_RULES: tuple[Rule, ...] = (
     gui_command_line, split_network_args, gui_amount, gui_warmup, gui_network, gui_rates, gui_noise,
-    gui_prompts, gui_seed, gui_attention, *SHARED,
+    gui_prompts, gui_seed, *SHARED,
 )  # fmt: skip
 SD_SCRIPTS_RULES: tuple[Rule, ...] = (
     split_network_args, *SHARED, sd_scripts_network, sd_scripts_defaults,
