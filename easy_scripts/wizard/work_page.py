@@ -86,13 +86,17 @@ class WorkPage(Page):
         config = self.wizard.memory.folder / f"{self.wizard.plan.name}-run.json"
         try:
             write_text(config, json.dumps(self.run_config(), indent=1))
-            self._child = Child(self.module, ["--config", str(config), "--events"])
+            self._child = self.start_child(config)
         except (OSError, SuiteError) as error:
             self._show_problem(str(error))
             self._ended_looks()
             return
         self._set_busy(True)
         self._poll()
+
+    def start_child(self, config: Path) -> Child:
+        """Start the command with `config`; subclasses may start another one."""
+        return Child(self.module, ["--config", str(config), "--events"])
 
     def _set_busy(self, busy: bool) -> None:
         self.busy = busy
