@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from scripts.command import run_command
-from scripts.core.declare import build
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Event, Facts, Report
 from scripts.core.flags import FlagParser, add_flags, read_flags
-from scripts.settings.train import TrainSettings, flags_over_config, read_train_config
-from scripts.settings.train_reading import read_foreign
+from scripts.settings.train import (
+    TrainSettings,
+    flags_over_config,
+    read_train_config,
+    read_unfinished_settings,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from scripts.dataset.inspection import THUMBNAIL_FOLDER, in_words, inspect_dataset
 
         values = flags_over_config(given, read_train_config(config) if config else {})
-        settings, _ = build(TrainSettings, values, foreign=read_foreign)
+        settings = read_unfinished_settings(values)
         if settings.train_data_dir is None and settings.dataset_config is None:
             raise SettingError("train_data_dir", "No pictures are given. Choose their folder.")
 

@@ -506,6 +506,14 @@ def read_train_settings(values: Mapping[str, Any]) -> tuple[TrainSettings, list[
     return build(TrainSettings, expand_combined_keys(values), check_together, read_foreign)
 
 
+def read_unfinished_settings(values: Mapping[str, Any]) -> TrainSettings:
+    """The settings while some are still to be chosen: whether they go together is not asked.
+
+    Raises SettingErrors with every value that cannot be read.
+    """
+    return build(TrainSettings, expand_combined_keys(values), foreign=read_foreign)[0]
+
+
 def read_train_config(path: Path) -> dict[str, Any]:
     """The raw values of a config file. Raises SuiteError when it cannot be read."""
     return read_config(path, {*COMBINED_KEYS, *names_of_tables(TrainSettings)})
