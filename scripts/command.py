@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.console import Console, silent
@@ -87,8 +87,9 @@ def _stop_by_signal(control: Control, report: Report) -> Iterator[None]:
     def ask(number: int, _frame: object) -> None:
         signal.signal(number, signal.SIG_DFL)
         control.stop()
-        report(Note("Stopping as soon as the work in hand is saved. Asking again ends it at once, "
-                    "without saving."))  # fmt: skip
+        with suppress(RuntimeError):  # the signal came while something was being written
+            report(Note("Stopping as soon as the work in hand is saved. Asking again ends it at "
+                        "once, without saving."))  # fmt: skip
 
     names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]

@@ -34,6 +34,8 @@ def read_config(path: Path, tables: Collection[str] = ()) -> dict[str, Any]:
 
 def read_structured(path: Path) -> dict[str, Any]:
     """The content of a JSON or TOML file as it stands. Raises SuiteError as `read_config`."""
+    if path.is_dir():
+        raise SuiteError(f"{path} is a folder. Choose a config file in it.")
     if not path.is_file():
         raise SuiteError(f"There is no file {path}. Choose it again.")
     text, _ = read_text(path)

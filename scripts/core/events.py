@@ -2,7 +2,7 @@
 
 Work code gets one callback `report: Report` and one `Control`; it never knows whether a window,
 a terminal or nobody is watching. `scripts.core.channel` carries the events as JSON lines,
-`scripts.core.console` as plain text.
+`scripts.console` as plain text.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Control:
 
     def __init__(self) -> None:
         self._asked: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may ask while the main thread is taking
 
     def ask(self, request: str) -> None:
         """Ask for one of REQUESTS; work takes it up at the next safe point.

@@ -64,10 +64,12 @@ def encode(vae, pixels: np.ndarray) -> torch.Tensor:
     """Mean and standard deviation of the VAE's posterior, joined.
 
     pixels: (batch, 3, height, width) bytes. Returns (batch, 2 * latent channels, height/8,
-    width/8) float32 on the CPU.
+    width/8) float32 on the CPU. Runs in the VAE's own type, without autocast: SDXL's VAE gives NaN
+    in fp16.
     """
     images = torch.from_numpy(pixels).to(vae.device, torch.float32) / 127.5 - 1.0
-    posterior = vae.encode(images.to(vae.dtype)).latent_dist
+    with torch.autocast(vae.device.type, enabled=False):
+        posterior = vae.encode(images.to(vae.dtype)).latent_dist
     return torch.cat([posterior.mean, posterior.std], dim=1).float().cpu()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,10 @@ TURN_BY_ORIENTATION = {
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION_TAG = 0x0112
+# What Pillow raises for damaged files, UnidentifiedImageError (an OSError) apart.
+WHAT_DAMAGE_RAISES = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error,
+)  # fmt: skip
 TAIL = 32  # bytes read from the end of a file to see whether it is whole
 
 
@@ -71,7 +76,7 @@ def read_header(path: Path) -> PictureHeader:
         raise UnreadablePicture("it has more pixels than can be opened safely") from error
     except UnidentifiedImageError as error:
         raise UnreadablePicture("it is damaged or not a picture") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
+    except WHAT_DAMAGE_RAISES as error:
         raise UnreadablePicture(_reason(error)) from error
     return PictureHeader((width, height), has_alpha)
 
@@ -150,7 +155,7 @@ def open_picture(path: Path) -> tuple[Image.Image, Image.Image | None]:
         raise UnreadablePicture("it has more pixels than can be opened safely") from error
     except UnidentifiedImageError as error:
         raise UnreadablePicture("it is damaged or not a picture") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError) as error:
+    except WHAT_DAMAGE_RAISES as error:
         raise UnreadablePicture(_reason(error)) from error
     if orientation != 1:
         turn = TURN_BY_ORIENTATION[orientation]

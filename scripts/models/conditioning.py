@@ -37,6 +37,7 @@ def unet_conditioning(text: TextOutput, sizes: Sizes | None = None) -> dict[str,
     if text.pooled is not None:
         if sizes is None:
             raise ValueError("SDXL needs the sizes of the pictures")
-        time_ids = size_embeddings(*sizes).to(text.pooled)
+        # float32 whatever the text is in: bf16 would make 1368 of 1365
+        time_ids = size_embeddings(*sizes).to(text.pooled.device, torch.float32)
         arguments["added_cond_kwargs"] = {"text_embeds": text.pooled, "time_ids": time_ids}
     return arguments

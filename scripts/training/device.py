@@ -44,17 +44,22 @@ def choose_formats(settings: TrainSettings) -> Formats:
         if settings.full_bf16:
             precision = "bf16"
         else:
-            precision = "no" if not cuda else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            precision = "no" if not cuda else "bf16" if _has_bf16() else "fp16"
     if not cuda and precision == "fp16":
         precision = "no"
         notes.append("mixed_precision is no in place of fp16: a CPU is far too slow with fp16.")
-    if cuda and precision == "bf16" and not torch.cuda.is_bf16_supported():
+    if cuda and precision == "bf16" and not _has_bf16():
         raise SettingError("mixed_precision", "This graphics card cannot use bf16. Take fp16.")
     fp8 = settings.fp8_base and cuda
     if settings.fp8_base and not cuda:
         notes.append("fp8_base is off: it is for graphics cards, and would only make a CPU slower.")
     base = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     return Formats(precision, base, fp8, tuple(notes))
+
+
+def _has_bf16() -> bool:
+    """Whether the card itself computes in bf16; torch would emulate it on older ones, slowly."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def make_accelerator(formats: Formats) -> Accelerator:

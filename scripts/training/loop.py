@@ -47,7 +47,7 @@ def run_loop(run: Run) -> Path:
             loss = take_step(run, groups[number], epoch, number, upcoming)
             position = Position(epoch, position.step + 1, number + 1)
             run.after_step(position, loss)
-            if run.stop_asked(position):
+            if position.step < run.amount.steps and run.stop_asked(position):
                 stop(run, position)
         position = replace(position, epoch_done=True)
         run.after_epoch(position)

@@ -24,20 +24,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from scripts.core.errors import SettingError
-from scripts.training.optimizer_choice import (
-    OptimizerChoice,
-    choose_optimizer,
-    validate_optimizer,
-)
+from scripts.training.optimizer_choice import OptimizerChoice, choose_optimizer
 from scripts.training.schedules import read_schedule
 
 if TYPE_CHECKING:
     from scripts.settings.train import TrainSettings
-
-__all__ = [
-    "CreatedOptimizer", "create_optimizer", "create_scheduler", "current_learning_rates",
-    "evaluation_weights", "try_out", "validate_optimizer",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,7 @@ from scripts.models.conditioning import unet_conditioning
 from scripts.models.families import Family
 from scripts.models.text import CaptionEncoder
 from scripts.training.device import is_out_of_memory
-from scripts.training.preview_files import (
-    picture_parameters,
-    preview_name,
-    preview_stem,
-    write_picture,
-)
+from scripts.training.preview_files import picture_parameters, preview_name, write_picture
 from scripts.training.prompts import Prompt
 from scripts.training.samplers import Sampler, create_scheduler, sampler_named
 from scripts.training.sampling import (
@@ -52,16 +47,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
     from scripts.settings.train import TrainSettings
-
-__all__ = [
-    "EncodedPrompt",
-    "PreviewLook",
-    "Previewer",
-    "encode_prompts",
-    "preview_stem",
-    "vae_from_file",
-    "vae_in_memory",
-]
 
 OpenVae = Callable[[], AbstractContextManager["AutoencoderKL"]]
 

@@ -17,7 +17,6 @@ from scripts.core.events import Control, Report, Saved
 from scripts.core.files import write_text
 from scripts.dataset.dataset import Dataset
 from scripts.dataset.latents import LatentSource
-from scripts.dataset.summary import tag_occurrence
 from scripts.lora.file import save_lora
 from scripts.lora.metadata import BaseHashes, RunFacts, training_metadata
 from scripts.lora.network import LoRANetwork
@@ -29,7 +28,8 @@ from scripts.training.metrics_log import open_metrics_log
 from scripts.training.noise import NoiseSchedule
 from scripts.training.optimizers import current_learning_rates, evaluation_weights
 from scripts.training.plan import Amount, Plan
-from scripts.training.previews import EncodedPrompt, Previewer, preview_stem
+from scripts.training.preview_files import preview_stem
+from scripts.training.previews import EncodedPrompt, Previewer
 from scripts.training.progress import Progress
 from scripts.training.saving import TAGS_ENDING, Saver
 
@@ -241,7 +241,7 @@ class Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def _write_tags(self, lora: Path) -> None:
-        text = tag_occurrence(self.dataset, self.settings.sort_tag_occurrence_alphabetically)
+        text = self.dataset.tag_occurrence()
         path = lora.with_name(lora.stem + TAGS_ENDING)
         write_text(path, text)
         self.report(Saved(str(path), what="tags"))

@@ -77,10 +77,12 @@ def _mark(folder: Path, name: str) -> Path:
 def _held_by_another(mark: Path) -> bool:
     """Whether a training that still runs holds the mark; one that crashed does not."""
     try:
-        process = int(mark.read_text())
-    except (OSError, ValueError):
+        process, _, started = mark.read_text().partition(" ")
+        holder = psutil.Process(int(process))
+        still_it = f"{holder.create_time():.0f}" == started  # the number may be another's by now
+    except (OSError, ValueError, psutil.Error):
         return False
-    return process != os.getpid() and psutil.pid_exists(process)
+    return still_it and holder.pid != os.getpid()
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def output_name_held(settings: TrainSettings) -> Iterator[str]:
             if mark.exists() and not _held_by_another(mark):
                 mark.unlink()
             with mark.open("x") as file:
-                file.write(str(os.getpid()))
+                file.write(f"{os.getpid()} {psutil.Process().create_time():.0f}")
             break
         except FileExistsError:  # another training was faster
             time.sleep(0.05)

@@ -223,11 +223,6 @@ def read_schedule(settings: TrainSettings, total_steps: int) -> tuple[Schedule, 
     ), notes
 
 
-def lr_multiplier(settings: TrainSettings, step: int, total_steps: int) -> float:
-    """The factor on the base learning rates for optimiser step `step`, counted from 0."""
-    return read_schedule(settings, total_steps)[0].multiplier(step)
-
-
 def learning_rates(
     settings: TrainSettings, total_steps: int, groups: Mapping[str, float], every: int = 1
 ) -> dict[str, list[float]]:
@@ -245,6 +240,7 @@ def learning_rates(
 
 
 def _whole_steps(value: float | None, total_steps: int) -> int:
+    """A number of steps, or below 1 a fraction of all steps, rounded down; None is 0."""
     value = value or 0
     return int(value * total_steps) if value < 1 else int(value)
 

@@ -66,7 +66,8 @@ def denoising_loss(
         target = schedule.velocity(latents, draw.noise, timesteps)
     else:
         target = draw.noise
-    # In an all-bf16 run the text is bf16 and the input follows; under autocast both are float32.
+    # The input follows the text: half precision in an all-bf16 run, and with SDXL, whose states
+    # have no final norm that would make them float32 under autocast.
     noisy = noisy.to(conditioning["encoder_hidden_states"].dtype)
     prediction = unet(noisy, timesteps, **conditioning).sample.float()
 

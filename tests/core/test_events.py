@@ -43,6 +43,14 @@ def test_requests_are_taken_once_and_stop_stays():
         control.ask("dance")
 
 
+def test_a_signal_may_ask_while_a_request_is_taken():
+    """Its handler runs in the thread that holds the lock: a plain lock would wait for ever."""
+    control = Control()
+    with control._lock:
+        control.stop()
+    assert control.stop_asked
+
+
 def run_work(body, stdin="", events=True):
     """Run a command whose work is `body` in a process; its exit code, stdout and stderr."""
     program = textwrap.dedent("""

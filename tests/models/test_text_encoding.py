@@ -90,6 +90,13 @@ def test_sdxl_states_and_prediction_of_the_reference(with_lora, case):
     torch.testing.assert_close(found, step["out.model_pred"], rtol=1e-5, atol=1e-5)
 
 
+def test_sizes_stay_exact_beside_text_in_half_precision():
+    text = TextOutput(torch.zeros(1, 77, 4).bfloat16(), torch.zeros(1, 4).bfloat16())
+    sizes = (torch.tensor([[1365, 2047]]), torch.tensor([[0, 3]]), torch.tensor([[1024, 1024]]))
+    time_ids = unet_conditioning(text, sizes)["added_cond_kwargs"]["time_ids"]
+    assert time_ids.tolist() == [[1365, 2047, 0, 3, 1024, 1024]]
+
+
 def test_ids_of_the_reference_steps(sd1, sdxl):
     """The recorded captions give the recorded ids."""
     import json

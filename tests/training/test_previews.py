@@ -25,11 +25,11 @@ from scripts.models.load import load_text_encoders, load_tokenizers, load_unet, 
 from scripts.models.recognise import recognise
 from scripts.models.tokenizer import BUNDLED
 from scripts.settings.train import TrainSettings
+from scripts.training.preview_files import preview_stem
 from scripts.training.previews import (
     Previewer,
     PreviewLook,
     encode_prompts,
-    preview_stem,
     vae_from_file,
     vae_in_memory,
 )

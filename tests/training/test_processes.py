@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from picture_folders import draw_pictures
 from safetensors.torch import load_file
 
@@ -58,6 +59,37 @@ def test_two_processes_make_half_the_steps_and_one_file(config, tmp_path):
     assert metadata["ss_steps"] == "8" and metadata["ss_total_batch_size"] == "2"
     assert any(tensor.abs().max() > 0 for key, tensor in load_file(done[0]["path"]).items()
                if "lora_up" in key)  # fmt: skip
+
+
+def test_two_processes_step_by_the_mean_of_their_gradients(config, tmp_path, monkeypatch):
+    """With plain gradient descent a step of both ends half-way between the steps of each alone."""
+    from scripts.core.events import Control
+    from scripts.settings.train import read_train_settings
+    from scripts.training import loop, start
+
+    config |= {"optimizer_type": "torch.optim.SGD", "learning_rate": 1.0, "max_grad_norm": 0.0,
+               "lr_scheduler": "constant", "max_train_steps": 1, "save_state": False}  # fmt: skip
+    del config["max_train_epochs"]
+    monkeypatch.setattr(start, "CACHE_FOLDER", tmp_path / "cache")
+    seed_batch = loop.seed_batch
+
+    def alone(rank):
+        monkeypatch.setattr(
+            loop, "steps_of_epoch", lambda run, epoch: [[run.plan.batches(epoch)[rank]]]
+        )
+        monkeypatch.setattr(
+            loop, "seed_batch", lambda seed, epoch, number, _: seed_batch(seed, epoch, number, rank)
+        )
+        settings, _ = read_train_settings({**config, "output_name": f"rank{rank}"})
+        return load_file(start.train(settings, lambda event: None, Control()))
+
+    first, second = alone(0), alone(1)
+    launch(BOTH, {**config, "output_name": "both"}, tmp_path)
+    both = load_file(tmp_path / "out" / "both.safetensors")
+    ups = [key for key in both if key.endswith("lora_up.weight")]
+    assert any((first[key] - second[key]).norm() > 0.1 * first[key].norm() for key in ups)
+    for key in ups:
+        torch.testing.assert_close(both[key], (first[key] + second[key]) / 2, rtol=1e-3, atol=1e-7)
 
 
 def test_the_number_is_found_in_accelerates_command_line(monkeypatch, tmp_path):

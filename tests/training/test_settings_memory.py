@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,7 +36,11 @@ def formats(tmp_path, monkeypatch):
 
     def choose(card, **values):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: card is not None)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: card == "new")
+        # "old" is an RTX 20 (compute capability 7.5), which emulates bf16; "new" an RTX 30 (8.6)
+        properties = SimpleNamespace(major=8 if card == "new" else 7)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: properties)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.version, "cuda", "12.6")
         return choose_formats(settings_for(tmp_path, **values))
 
     return choose

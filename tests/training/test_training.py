@@ -260,15 +260,33 @@ def test_two_trainings_at_once_take_two_names(tmp_path):
     from scripts.training.saving import free_output_name, output_name_held
 
     settings = TrainSettings(output_dir=tmp_path, output_name="cat")
-    (tmp_path / ".cat.in-use").write_text(str(psutil.Process().parent().pid))  # still runs
+    runs = psutil.Process().parent()
+    (tmp_path / ".cat.in-use").write_text(f"{runs.pid} {runs.create_time():.0f}")
     assert free_output_name(settings) == "cat-2"
     with output_name_held(settings) as name:
         assert name == "cat-2" and (tmp_path / ".cat-2.in-use").exists()
     assert names(tmp_path) == [".cat.in-use"]
-    (tmp_path / ".cat.in-use").write_text("999999999")  # of a training that crashed
-    with output_name_held(settings) as name:
-        assert name == "cat"
-    assert names(tmp_path) == []
+    # of a training that crashed, whose number is nobody's now, or another program's
+    for crashed in ("999999999 5", f"{runs.pid} 5", "", "nonsense"):
+        (tmp_path / ".cat.in-use").write_text(crashed)
+        with output_name_held(settings) as name:
+            assert name == "cat"
+        assert names(tmp_path) == []
     (tmp_path / "CAT-000001.safetensors").write_text("an earlier save, as Windows sees it")
     assert free_output_name(settings) == "cat-2"
     assert free_output_name(replace(settings, resume=tmp_path)) == "cat"
+
+
+def test_a_stop_at_the_last_step_finds_it_finished(run_training, monkeypatch):
+    """There is nothing left to go on with: the LoRA is saved as the result."""
+    from scripts.training import loop
+
+    control, original = Control(), loop.take_step
+
+    def stopped(*arguments):
+        control.stop()
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "take_step", stopped)
+    trained = run_training(control=control, max_train_steps=1)
+    assert trained.path.name == "last.safetensors" and trained.path.exists()
