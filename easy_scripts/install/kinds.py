@@ -79,7 +79,7 @@ NVIDIA_BUILDS = (
     NvidiaBuild("cu126", (5, 0), (9, 0), (12, 0), {"win32": "528.33", "linux": "525.60"}),
 )
 INTEL_WITH_XPU = re.compile(r"\bArc\b|Data Center GPU Max", re.IGNORECASE)
-SLOWLY = "training will run on the processor: hours for what takes a graphics card minutes."
+SLOWLY = "training will run on the processor, hours where a graphics card takes minutes."
 
 
 @dataclass(frozen=True)

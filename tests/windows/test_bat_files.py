@@ -231,6 +231,21 @@ def test_the_command_line_of_a_double_click_is_passed_on(computer):
     assert last_call(calls).variables["EASY_LORA_LINE"] == line
 
 
+@pytest.mark.parametrize(("answer", "removed"), [("yes", True), ("no", False)])
+def test_uninstalling_keeps_what_is_the_users(computer, answer, removed):
+    project = computer.folder / "Tom & Ann!"
+    fetched = [project / ".venv" / "x", project / "cache" / "x", computer.place / "python" / "x"]
+    own = [project / "output" / "cat.safetensors", project / "logs" / "x", project / "setup.bat"]
+    for path in fetched + own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    shutil.copy(ROOT / "uninstall.bat", project)
+    code, _, shown = computer.start("uninstall.bat", answer, folder=project)
+    assert code == (0 if removed else 2), shown
+    assert [path.exists() for path in fetched] == [not removed] * 3
+    assert all(path.exists() for path in own)
+
+
 def test_usable_py_refuses_and_accepts(tmp_path):
     import sys
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,3 +84,47 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     assert again.stdout.strip() == "tiny " + windows_path(pc.project / ".venv")
     assert os.path.lexists(pc.project / ".venv" / "Scripts" / "pythonw.exe")
     assert Path(pc.project / "logs").exists()
+
+
+@pytest.fixture(scope="session")
+def pyinstaller(tmp_path_factory):
+    """PyInstaller for Windows, with what it needs there; fetched once and kept in `cache`."""
+    folder = ROOT / "cache" / "windows_pyinstaller"
+    if not (folder / "PyInstaller").is_dir():
+        part = tmp_path_factory.mktemp("pyinstaller")
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(part),
+             "--platform", "win_amd64", "--python-version", "3.11", "--only-binary=:all:",
+             "pyinstaller==6.22.3", "pefile", "pywin32-ctypes"],
+            check=True,
+        )  # fmt: skip
+        shutil.copytree(part, folder, dirs_exist_ok=True)
+    return folder
+
+
+def test_the_installer_is_built_and_unpacks_a_folder_that_works(
+    pc, windows_python, pyinstaller, tmp_path
+):
+    python = windows_path(windows_python / "python.exe")
+    source = tmp_path / "source"
+    for name in ("easy_scripts", "scripts/core", "scripts/settings", "docs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml", ROOT / "scripts" / "__init__.py"):
+        shutil.copy(path, source / path.relative_to(ROOT))
+    packages = {"PYTHONPATH": windows_path(pyinstaller)}
+    for command in (
+        ["-m", "easy_scripts.install.pack", "build/EasyLoRA.zip"],
+        ["-m", "PyInstaller", "--log-level", "ERROR", "easy_scripts/install/installer.spec"],
+    ):
+        done = pc.wine.run([python, *command], source, packages)
+        assert done.returncode == 0, done.stdout
+    program = source / "dist" / "EasyLoRA-Setup.exe"
+    target = pc.wine.prefix / "drive_c" / "Äpfel & Birnen" / "EasyLoRA"  # a short path
+    done = pc.wine.run(
+        [windows_path(program), "--silent", "--no-setup", "--folder",
+         r"C:\Äpfel & Birnen\EasyLoRA"],
+        tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    code, _, shown = pc.start("setup.bat", "--check", folder=target)
+    assert code == 1 and "has not been set up in this folder yet" in shown

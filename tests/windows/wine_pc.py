@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = "x86_64-w64-mingw32-gcc"
 WINE = next((path for path in ("/usr/lib/wine/wine64", "/usr/bin/wine") if Path(path).exists()), "")
-BAT_FILES = sorted(path.name for path in ROOT.glob("*.bat"))
+BAT_FILES = sorted(path.name for path in ROOT.glob("*.bat") if path.stem != "uninstall")
 
 
 def windows_path(path: Path) -> str:

@@ -1,0 +1,152 @@
+"""The installer, EasyLoRA-Setup.exe: choose a folder, unpack, make shortcuts, run set-up.
+
+    EasyLoRA-Setup.exe                          asks for the folder in a window
+    EasyLoRA-Setup.exe --silent --folder X      asks nothing; exit code 0 when all went well
+installer.spec builds it. It changes nothing but that folder, the shortcuts and what set-up fetches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from easy_scripts.install.place_checks import check_place
+from scripts.core.errors import SuiteError
+from scripts.core.files import write_text
+
+PAYLOAD = "EasyLoRA.zip"  # beside this program, as PyInstaller unpacks it
+LIST = "easy_lora_files.txt"  # what was unpacked: a later version removes what it no longer has
+NEEDED_GB = 9.0  # the largest kind, and some room
+DONE, MENDABLE = 0, 1
+NEW_CONSOLE = 0x00000010  # CREATE_NEW_CONSOLE: set-up shows its steps there
+SHORTCUTS = {
+    "Easy LoRA - Make smaller": "lora_resize.bat",
+    "Easy LoRA - Merge": "lora_merge.bat",
+    "Easy LoRA - Extract": "lora_extract.bat",
+    "Easy LoRA - Set-up": "setup.bat",
+}
+MAKE_SHORTCUT = (
+    "$link = (New-Object -ComObject WScript.Shell).CreateShortcut($env:EASY_LORA_LINK); "
+    "$link.TargetPath = $env:EASY_LORA_TARGET; $link.WorkingDirectory = $env:EASY_LORA_FOLDER; "
+    "$link.Save()"
+)
+
+
+def default_folder() -> Path:
+    """A short path of the user's own, outside of OneDrive."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "C:\\")) / "Programs" / "EasyLoRA"
+    return Path.home() / "EasyLoRA"
+
+
+def payload() -> Path:
+    """The zip that this program brings along. Raises SuiteError without one."""
+    path = Path(getattr(sys, "_MEIPASS", Path(__file__).parent)) / PAYLOAD
+    if not path.is_file():
+        raise SuiteError("The installer is not whole. Download it again.")
+    return path
+
+
+def unpack(packed: Path, folder: Path, needed_gb: float = NEEDED_GB) -> list[str]:
+    """Unpack Easy LoRA into `folder`, over an older version if there is one; the names.
+
+    Raises SuiteError when the folder is no good, or holds something else.
+    """
+    before = _files_of_before(folder)
+    for finding in check_place(folder, needed_gb):
+        if finding.problem:
+            raise SuiteError(finding.sentence)
+    with zipfile.ZipFile(packed) as archive:
+        names = archive.namelist()
+        archive.extractall(folder)
+    for name in set(before) - set(names):
+        (folder / name).unlink(missing_ok=True)
+    write_text(folder / LIST, "\n".join(names) + "\n")
+    return names
+
+
+def _files_of_before(folder: Path) -> list[str]:
+    """The files that an earlier installer unpacked here. Raises SuiteError for a folder in use."""
+    if folder.exists() and not folder.is_dir():
+        raise SuiteError(f"{folder} is a file. Choose a folder.")
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        return []
+    if (folder / LIST).is_file():
+        names = (folder / LIST).read_text(encoding="utf-8").splitlines()
+        return [name for name in names if name and ".." not in Path(name).parts]
+    if (folder / "easy_scripts" / "launcher").is_dir():  # unpacked from the zip by hand
+        return []
+    raise SuiteError(f"{folder} holds other files. Choose an empty or a new folder.")
+
+
+def make_shortcuts(folder: Path, places: Sequence[Path]) -> int:
+    """Shortcuts to the .bat files in each of `places`; how many were made (Windows only)."""
+    made = 0
+    for place in places if sys.platform == "win32" else ():
+        for name, target in SHORTCUTS.items():
+            link = place / f"{name}.lnk"
+            variables = {
+                "EASY_LORA_LINK": str(link), "EASY_LORA_TARGET": str(folder / target),
+                "EASY_LORA_FOLDER": str(folder),
+            }  # fmt: skip
+            subprocess.run(
+                ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", MAKE_SHORTCUT],
+                env={**os.environ, **variables}, stdin=subprocess.DEVNULL, check=False,
+                creationflags=0x08000000, capture_output=True,
+            )  # fmt: skip
+            made += link.is_file()
+    return made
+
+
+def shortcut_places(desktop: bool) -> list[Path]:
+    """The user's start menu, and the desktop if wanted."""
+    menu = Path(os.environ.get("APPDATA", "")) / "Microsoft/Windows/Start Menu/Programs"
+    places = [menu, Path.home() / "Desktop"] if desktop else [menu]
+    return [place for place in places if place.is_dir()]
+
+
+def run_setup(folder: Path, wait: bool) -> int:
+    """Start setup.bat in a console of its own; its exit code if waited for."""
+    if sys.platform == "win32":
+        command = ["cmd.exe", "/c", "setup.bat"]
+    else:
+        command = ["python3", "-m", "easy_scripts", "setup"]
+    process = subprocess.Popen(
+        command, cwd=folder, creationflags=NEW_CONSOLE if sys.platform == "win32" else 0
+    )
+    return process.wait() if wait else DONE
+
+
+def install_silently(folder: Path, with_setup: bool) -> int:
+    """Unpack and set up without a question; the exit code."""
+    unpack(payload(), folder)
+    return run_setup(folder, wait=True) if with_setup else DONE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the installer; the exit code."""
+    parser = argparse.ArgumentParser(prog="EasyLoRA-Setup", description=__doc__.splitlines()[0])
+    parser.add_argument("--silent", action="store_true", help="ask nothing and show no window")
+    parser.add_argument("--folder", type=Path, default=default_folder())
+    parser.add_argument("--no-setup", action="store_true", help="only unpack")
+    options = parser.parse_args(arguments)
+    if not options.silent:
+        from easy_scripts.install.installer_window import ask_and_install
+
+        return ask_and_install(options.folder.absolute())
+    try:
+        return install_silently(options.folder.absolute(), not options.no_setup)
+    except (SuiteError, OSError) as error:
+        if sys.stderr:  # a program without a console has none
+            sys.stderr.write(f"{error}\n")
+        return MENDABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
