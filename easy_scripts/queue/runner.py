@@ -121,7 +121,7 @@ def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: C
         if control.stop_asked and not told:
             child.ask("stop")
             told = True
-        for request in ("save", "preview", "stop_after_epoch"):
-            if control.take(request):
+        for request in Control.REQUESTS:
+            if request != "stop" and control.take(request):
                 child.ask(request)
         time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -17,7 +17,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Report, Step
 
 SECONDS_BETWEEN_REPORTS = 1.0
-LEAST_TIMED = 5  # reports with a time, before it counts as a pace
+LEAST_TIMED = 5  # steps, before their time counts as a pace
 SMOOTHING = 0.98  # of the loss that is reported: its weight on the past at each step
 
 
@@ -52,7 +52,8 @@ class Progress:
     def pace(self) -> float | None:
         """Seconds a step, without the first and without what previews and saves took; None when
         too few steps were timed."""
-        return statistics.median(self._paces) if len(self._paces) >= LEAST_TIMED else None
+        timed = self.reported_step - self._first
+        return statistics.median(self._paces) if timed >= LEAST_TIMED else None
 
     def add(self, loss: torch.Tensor) -> None:
         """Remember the loss of one step (0-d, on the device, without its graph)."""
