@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--events", action="store_true", help="write events as JSON lines")
     parser.add_argument("--thumbnails", action="store_true", help="write thumbnails to the cache")
+    parser.add_argument("--headers_only", action="store_true",
+                        help="open no picture, tell what headers say")  # fmt: skip
     add_flags(parser, TrainSettings)
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SuiteError as error:
         return run_command("inspect_dataset", partial(_refuse, error), "--events" in words)
     config, thumbnails = given.pop("config"), given.pop("thumbnails")
+    headers_only = given.pop("headers_only")
     events, as_json = given.pop("events"), given.pop("json")
 
     def work(report: Report, control: Control) -> None:
@@ -50,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         def at_a_terminal(event: Event) -> None:
             if not isinstance(event, Facts):
                 report(event)
-            elif event.facts["complete"]:
+            elif event.facts["complete"] or (headers_only and "folders" in event.facts):
                 report(Facts(event.facts, None if as_json else in_words(event.facts)))
 
         inspect_dataset(
             settings, report if events else at_a_terminal, control,
-            thumbnails=THUMBNAIL_FOLDER if thumbnails else None,
+            thumbnails=THUMBNAIL_FOLDER if thumbnails else None, headers_only=headers_only,
         )  # fmt: skip
 
     return run_command("inspect_dataset", work, events)

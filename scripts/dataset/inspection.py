@@ -53,10 +53,12 @@ def inspect_dataset(
     control: Control,
     default_resolution: Size = DEFAULT_RESOLUTION,
     thumbnails: Path | None = None,
+    headers_only: bool = False,
 ) -> dict[str, Any]:
     """All facts, also reported twice on the way: without and with what needs opened pictures.
 
-    `thumbnails`: the folder to write them to, None for none. Raises SettingError when the folder
+    `thumbnails`: the folder to write them to, None for none; `headers_only`: open no picture, as
+    when only repeats were changed. Raises SettingError when the folder
     cannot be used at all (its choices, if any, are reported before), and Cancelled.
     """
     try:
@@ -67,6 +69,8 @@ def inspect_dataset(
         raise
     facts = _facts_of_headers(dataset, thumbnails)
     report(Facts({**facts, "complete": False}))
+    if headers_only:
+        return facts
     contents = _open_all(dataset.every, thumbnails, report, control)
     facts |= _facts_of_contents(dataset.every, contents)
     facts["complete"] = True
@@ -231,11 +235,11 @@ def in_words(facts: dict[str, Any]) -> str:
     lines.append("Tags: " + ", ".join(f"{tag} {count}" for tag, count in facts["tags"][:20]))
     lines.append("Buckets: " + ", ".join(f"{entry['width']}x{entry['height']} {entry['count']}"
                                          for entry in facts["buckets"]))  # fmt: skip
-    for path, damage in facts["broken"].items():
+    for path, damage in facts.get("broken", {}).items():
         lines.append(f"Damaged: {path}: {damage}")
     lines += [f"Small, and will be blurred: {path}" for path in facts["tiny"]]
-    lines += [f"The same picture: {', '.join(group)}" for group in facts["duplicates"]]
-    lines += [f"They look alike: {', '.join(group)}" for group in facts["near_duplicates"]]
+    lines += [f"The same picture: {', '.join(group)}" for group in facts.get("duplicates", [])]
+    lines += [f"They look alike: {', '.join(group)}" for group in facts.get("near_duplicates", [])]
     lines += [*facts["guesses"], *facts["warnings"], *facts["notes"]]
     lines += [f"To mend it: {mend['text']}" for mend in facts["mends"]]
     return "\n".join(lines)

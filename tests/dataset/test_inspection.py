@@ -83,6 +83,9 @@ def test_the_headers_are_told_first_and_a_stop_is_heard(folder):
     _, events = inspect(folder)
     told = [event.facts["complete"] for event in events if event.kind == "facts"]
     assert told == [False, True]
+    settings, _ = build(TrainSettings, {"train_data_dir": folder})
+    facts = inspect_dataset(settings, events.append, Control(), headers_only=True)
+    assert len(facts["pictures"]) == 4 and "duplicates" not in facts
     control = Control()
     control.stop()
     with pytest.raises(Cancelled):
@@ -170,5 +173,7 @@ def test_the_command_prints_json_or_words(run, folder):
     assert facts["complete"] and len(facts["pictures"]) == 4
     code, told = run("--train_data_dir", folder)
     assert code == 0 and "10_cat: 4 pictures x 10" in told.out
+    code, told = run("--train_data_dir", folder, "--headers_only")
+    assert code == 0 and "zyx cat (from the captions)" in told.out
     assert run("--train_data_dir", folder / "none")[0] == 1
     assert run()[0] == 1
