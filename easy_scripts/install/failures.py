@@ -7,6 +7,13 @@ from collections.abc import Sequence
 
 RUN_AGAIN = "Then start again: set-up goes on where it stopped."
 
+# Older pips, such as the one that Python brings along, take a download that broke off for whole.
+BROKEN_DOWNLOAD = (
+    r"DO NOT MATCH THE HASHES|has invalid metadata|is not a valid wheel|BadZipFile"
+    r"|Wheel '\S+' located at .* is invalid|IncompleteRead|incomplete-download"
+    r"|Connection broken:|ConnectionReset|ReadTimeout"
+)
+
 # The first pattern that is found decides, so the particular ones come before the general ones.
 FAILURES: tuple[tuple[str, str], ...] = (
     (
@@ -40,8 +47,7 @@ FAILURES: tuple[tuple[str, str], ...] = (
         f"in pip's. {RUN_AGAIN}",
     ),
     (
-        r"DO NOT MATCH THE HASHES|has invalid metadata|is not a valid wheel|BadZipFile"
-        r"|IncompleteRead|incomplete-download|Connection broken:|ConnectionReset|ReadTimeout",
+        BROKEN_DOWNLOAD,
         "A download broke off or was damaged on its way. Start again: set-up goes on where it "
         "stopped.",
     ),
@@ -62,6 +68,11 @@ FAILURES: tuple[tuple[str, str], ...] = (
     ),
 )
 KILLED = 9
+
+
+def download_broke_off(output: Sequence[str]) -> bool:
+    """Whether pip failed for a download that broke off: worth another try at once."""
+    return re.search(BROKEN_DOWNLOAD, "\n".join(output), re.IGNORECASE) is not None
 
 
 def explain_failure(output: Sequence[str], exit_code: int, doing: str) -> str:

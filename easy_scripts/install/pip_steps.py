@@ -16,19 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from easy_scripts.install.failures import explain_failure
+from easy_scripts.install.failures import download_broke_off, explain_failure
 from easy_scripts.launcher.handover import child_environment, without_advice
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
 
 TAIL = 200  # lines of output in which the cause of a failure is looked for
+TRIES = 5  # of a step whose download breaks off
 RESUME_RETRIES = "20"  # times that pip takes up a download that broke off where it stopped
 RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
 OnLine = Callable[[str], None]
 
 
 class StepFailed(SuiteError):
-    """A step of set-up failed; the message says why and where the log is."""
+    """A step of set-up failed; the message says why and where the log is.
+
+    try_again: whether a download broke off, so that the same step may go well the next time.
+    """
+
+    def __init__(self, message: str, try_again: bool = False) -> None:
+        super().__init__(message)
+        self.try_again = try_again
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def run_logged(
     if code != 0:
         workshop.write(f"(ended with {code})")
         sentence = explain_failure(tail, code, doing)
-        raise StepFailed(f"{sentence} Log: {workshop.log_path}")
+        raise StepFailed(f"{sentence} Log: {workshop.log_path}", download_broke_off(tail))
 
 
 @contextmanager
@@ -122,7 +130,10 @@ def _started(
 def pip_install(
     workshop: Workshop, arguments: Sequence[str], doing: str, on_line: OnLine | None = None
 ) -> None:
-    """`pip install` in the environment, wheels only. Raises StepFailed."""
+    """`pip install` in the environment, wheels only; anew when a download broke off.
+
+    Raises StepFailed.
+    """
     command = [
         str(workshop.project.python),
         "-m",
@@ -134,4 +145,10 @@ def pip_install(
         "--only-binary=:all:",
         *arguments,
     ]
-    run_logged(workshop, command, doing, on_line)
+    for left in reversed(range(TRIES)):
+        try:
+            run_logged(workshop, command, doing, on_line)
+            return
+        except StepFailed as error:
+            if not error.try_again or not left:
+                raise

@@ -57,6 +57,11 @@ NO_NETWORK = (
             "damaged on its way",
             "Start again",
         ),
+        (
+            "ERROR: Wheel 'pip' located at /x y/pip-26.3-py3-none-any.whl is invalid.",
+            "broke off",
+            "Start again",
+        ),
         ("IncompleteRead(100 bytes read, 900 more expected)", "broke off", "Start again"),
         (
             "ERROR: No matching distribution found for torch==2.13.0+cu126",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -13,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from breaking_index import breaking_index
 from made_up_wheels import make_torch, make_wheel, repack_pip
 
 from easy_scripts.install import make_environment as making
-from easy_scripts.install import skeleton
+from easy_scripts.install import pip_steps, skeleton
 from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
 from easy_scripts.install.setup_lock import setup_lock
@@ -473,3 +475,49 @@ def test_nothing_is_touched_while_a_training_runs(moved):
         work.kill()
         work.wait()
     set_up(moved)
+
+
+@pytest.fixture
+def large_wheels(wheels, tmp_path):
+    """The made-up wheels, with a package that is large enough to break off."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for path in wheels.glob("*.whl"):
+        if not path.name.startswith("tiny"):
+            shutil.copy(path, folder)
+    noise = random.Random(1).randbytes(1_000_000).hex()
+    make_wheel(folder, "tiny", "1.0", {**TINY, "tiny_noise.txt": noise})
+    return folder
+
+
+def use_index(monkeypatch, address):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", address)
+
+
+def test_downloads_that_break_off_go_on_where_they_stopped(empty, large_wheels, monkeypatch):
+    with breaking_index(large_wheels, breaks=3) as (address, asked):
+        use_index(monkeypatch, address)
+        set_up(empty)
+    assert asked["tiny-1.0-py3-none-any.whl"] == 4  # and not one set-up after the other
+    assert judge(empty).whole
+    assert check_environment(empty, WISHES, lambda event: None) is None
+
+
+@pytest.mark.slow
+def test_downloads_that_always_break_are_one_sentence_and_a_rerun_mends(
+    empty, large_wheels, monkeypatch
+):
+    monkeypatch.setattr(pip_steps, "RESUME_RETRIES", "2")
+    monkeypatch.setattr(pip_steps, "TRIES", 2)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with breaking_index(large_wheels, breaks=10**6) as (address, _):
+        use_index(monkeypatch, address)
+        with pytest.raises(SuiteError, match="broke off or was damaged") as caught:
+            set_up(empty)
+    assert "\n" not in str(caught.value)
+    with breaking_index(large_wheels, breaks=0) as (address, _):
+        monkeypatch.setenv("PIP_INDEX_URL", address)
+        set_up(empty)
+    assert judge(empty).whole
