@@ -83,7 +83,6 @@ class SizePage(Page):
         self._size.pack(fill="x", pady=(0, theme.px(6)))
         self._kept = Slider(body, theme, texts("size.kept"), 0, 100, 100,
                             self._choose_share, step=1, suffix=" %")  # fmt: skip
-        self._kept.pack(fill="x", pady=(0, theme.px(18)))
         heading = ttk.Frame(body)
         heading.pack(fill="x", pady=(0, theme.px(4)))
         ttk.Label(heading, text=texts("size.list"), style="Strong.TLabel").pack(side="left")
@@ -138,6 +137,9 @@ class SizePage(Page):
         self._picture.show(spectrum, tuple(sizes), message)
         if spectrum:
             self._size.set_range(1, spectrum.largest)
+            self._kept.pack(fill="x", pady=(0, self.theme.px(18)), after=self._size)
+        else:
+            self._kept.pack_forget()
         if sizes:
             self._size.put(sizes[-1])
             if spectrum:

@@ -8,6 +8,7 @@ What was entered is kept as a draft and offered at the next start.
 
 from __future__ import annotations
 
+import gc
 import time
 import tkinter
 import traceback
@@ -37,7 +38,7 @@ LEAST = (760, 480)
 TASKBAR = 72  # title bar and taskbar together
 DRAFT_DELAY = 400  # milliseconds after the last change
 Read = Callable[[Mapping[str, Any]], Any]
-LOOK_AT_SYSTEM = 4000  # milliseconds between looks whether light became dark
+LOOK_AROUND = 4000  # milliseconds between looks whether light became dark
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Wizard:
         for kind in ("TCombobox", "TSpinbox"):  # scrolling past a field must not change it
             for wheel in ("<MouseWheel>", "<Button-4>", "<Button-5>"):
                 root.unbind_class(kind, wheel)
-        root.after(LOOK_AT_SYSTEM, self._look_at_system)
+        root.after(LOOK_AROUND, self._look_around)
 
     def access_key(self, text: str, action: Callable[[], None]) -> tuple[str, int]:
         """Bind Alt and the letter marked by "&" to `action`; label and underline for the widget."""
@@ -310,9 +311,10 @@ class Wizard:
         if self.ask("frame.bug", path=path) == 1:
             open_file(path)
 
-    def _look_at_system(self) -> None:
+    def _look_around(self) -> None:
         self.theme.follow_system()
-        self.root.after(LOOK_AT_SYSTEM, self._look_at_system)
+        gc.collect()
+        self.root.after(LOOK_AROUND, self._look_around)
 
 
 def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
@@ -327,6 +329,9 @@ def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
 
 def open_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
     """The wizard on screen, its main loop not yet running."""
+    # Python frees garbage in whatever thread is running, and Tcl aborts the process when something
+    # of Tk's is freed in another thread than its own: so only this thread may, in _look_around.
+    gc.disable()
     texts = Catalogue(plan.name)
     root = open_root(texts(f"{plan.name}.title"), texts(f"{plan.name}.without_window"))
     wizard = Wizard(root, plan, texts, Memory(plan.name), given or {})

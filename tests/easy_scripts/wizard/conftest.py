@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -63,6 +64,14 @@ def memory_folder(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def freed_windows():
+    """What is left of a test's windows is freed by its thread, before other tests start threads."""
+    yield
+    gc.collect()
+    gc.enable()
+
+
 @pytest.fixture
 def open_robot(screen, memory_folder, monkeypatch):
     """A function that opens a wizard and gives the robot that uses it; closed at the end."""
@@ -78,5 +87,5 @@ def open_robot(screen, memory_folder, monkeypatch):
         return robots[-1]
 
     yield open_it
-    for robot in robots:
-        robot.end()
+    while robots:
+        robots.pop().end()
