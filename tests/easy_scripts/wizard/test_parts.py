@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from demo import DemoSettings
 
+from easy_scripts.lora_pages.describe import describe
 from easy_scripts.lora_pages.spectrum import Spectrum, between
 from easy_scripts.wizard.answers import Answers
+from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.drop import clean_path, split_paths, with_files_of_folders
 from easy_scripts.wizard.remembered import Memory
 from easy_scripts.wizard.theme import multiply_sizes
@@ -137,3 +139,19 @@ def test_the_size_that_keeps_a_share_is_the_least_that_does(share):
 def test_facts_become_a_spectrum_in_order():
     facts = {"ranks": [8, 4], "kept": [1.0, 0.6], "bytes": [80, 40], "knee": 4}
     assert Spectrum.from_facts(facts) == Spectrum((4, 8), (0.6, 1.0), (40, 80), 4)
+
+
+def test_a_lora_is_described_in_a_line():
+    texts = Catalogue("resize", "en")
+    facts = {
+        "family_title": "SDXL", "network_types": {"lora": 722, "tucker": 3}, "size_bytes": 435e6,
+        "dims": {"text_encoder": {"64": 264}, "unet_linear": {"128": 722}},
+        "alphas": {"1": 986}, "trigger_words": [["zyx", 40], ["red hair", 9], ["a", 3], ["b", 1]],
+        "problems": ["The hash is wrong."],
+    }  # fmt: skip
+    assert describe(facts, texts) == (
+        "SDXL · LoRA, LoRA (Tucker) · size 64–128, alpha 1 · 435 MB\n"
+        "Trigger words: zyx, red hair, a\nThe hash is wrong."
+    )
+    bare = {"family_title": None, "network_types": [], "size_bytes": 1000}
+    assert describe(bare, texts) == "of an unknown kind · 1 kB"
