@@ -22,8 +22,8 @@ from scripts.core.config import read_structured
 from scripts.core.declare import as_config, build, declarations, names_by_alias
 from scripts.core.errors import SettingError, SuiteError
 from scripts.settings.import_draft import Draft, Entry, Fate
+from scripts.settings.import_gui_rules import GUI_RULES
 from scripts.settings.import_rules import (
-    GUI_RULES,
     POPUP_RULES,
     SD_SCRIPTS_RULES,
     Rule,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.settings.advice import EFFORTS, KINDS, PRESETS, Situation, advise
+from scripts.settings.advice import Situation, advise
+from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
 from scripts.settings.calibration import Pace, lookup, read, record
 from scripts.settings.memory_estimate import GB, estimate_memory
 from scripts.settings.train import read_train_settings
