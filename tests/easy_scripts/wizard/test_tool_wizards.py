@@ -13,6 +13,7 @@ from easy_scripts.lora_pages import result_page
 from scripts.core.safetensors_header import read_header
 
 DATA = Path(__file__).resolve().parents[2] / "data"
+TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
 LORA = DATA / "resize" / "input.safetensors"  # dim 16, SD1.5
 
 
@@ -204,22 +205,44 @@ def test_strengths_stay_with_their_files(open_robot, loras):
     assert page.strengths()[0] == 0.9 and len(page.strengths()) == 3
 
 
-def test_loras_are_merged_into_a_checkpoint(open_robot, loras, tiny_sd15, tmp_path):
+def test_loras_are_merged_into_a_checkpoint(open_robot, tiny_sd15, tmp_path):
     base = Path(shutil.copy(tiny_sd15, tmp_path / "base.safetensors"))
-    robot = open_robot(merge.PLAN, given("models", loras[:1]))
+    lora = Path(shutil.copy(TINY_LORA, tmp_path / "hero.safetensors"))
+    robot = open_robot(merge.PLAN, given("models", [lora]))
     known(robot)
     robot.press("<Alt-n>")
     robot.press("<Alt-c>")
     robot.press("<Alt-n>")
     assert "Choose the model that the LoRAs are merged into." in robot.seen()
     robot.page.rows["sd_model"].variable.set(str(base))
+    known(robot)
+    robot.pump()
+    assert "SD 1" in robot.seen() or "Stable Diffusion 1" in robot.seen()
     robot.press("<Alt-n>")
     assert robot.page.name == "save" and "base + hero.safetensors" in robot.seen()
+    robot.press("<Alt-s>")
+    finish(robot)
+    made = read_header(tmp_path / "base + hero.safetensors")
+    assert made.tensors.keys() == read_header(base).tensors.keys()
+    robot.press("<Alt-b>")
     robot.press("<Alt-b>")
     robot.press("<Alt-l>")
     assert robot.wizard.answers["sd_model"] is None
     robot.press("<Alt-n>")
     assert "hero-merged.safetensors" in robot.seen(), "the proposal follows"
+
+
+def test_a_lora_is_refused_as_the_model_to_merge_into(open_robot, loras):
+    robot = open_robot(merge.PLAN, given("models", loras[:1]))
+    known(robot)
+    robot.press("<Alt-n>")
+    robot.press("<Alt-c>")
+    robot.page.rows["sd_model"].variable.set(str(loras[1]))
+    known(robot)
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target"
+    text = robot.page.rows["sd_model"]._message.cget("text")
+    assert "LoRA" in text and "style v2.safetensors" in text
 
 
 def test_the_folder_of_the_result_is_shown(open_robot, loras, monkeypatch):
