@@ -71,8 +71,8 @@ def test_the_plan_of_a_long_training_stays_small(plan):
     code, content, _ = plan("--max_train_steps", 5_000_000, "--lr_scheduler", "linear")
     assert code == 0 and content["steps"] == 5_000_000
     rates, every = content["learning_rates"]["unet"], content["learning_rates_every"]
-    assert every == 2500 and len(rates) == 2000
-    assert rates[1000] == pytest.approx(1e-4 * (1 - 1000 * every / 5_000_000))
+    assert every == 250 and len(rates) == 20_000
+    assert rates[10_000] == pytest.approx(1e-4 * (1 - 10_000 * every / 5_000_000))
     assert plan("--max_train_steps", 10)[1]["learning_rates_every"] == 1
 
 

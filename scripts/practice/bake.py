@@ -100,15 +100,11 @@ def bake(folder: Path, report: Report, control: Control) -> Shares:
     report(Stage("Drawing the practice pictures"))
     draw_practice_set(folder / "pictures")
     lora = _train(folder, report, control)
-    trigger_prompts = [
-        f"{TRIGGER}, {CONCEPT_BACKGROUNDS[number % len(CONCEPT_BACKGROUNDS)]} background"
-        for number in range(PICTURES)
-    ]
-    scenes = ordinary_scenes(PICTURES)
-    before, after, ordinary = _draw(lora, trigger_prompts, scenes, report, control)
+    prompts, scenes = trigger_prompts(PICTURES), ordinary_scenes(PICTURES)
+    before, after, ordinary = _draw(lora, prompts, scenes, report, control)
     shares = Shares(before.share, after.share, ordinary.share, PICTURES)
     sheet = folder / SHEET_NAME
-    _write_sheet(sheet, trigger_prompts, before, after, shares)
+    _write_sheet(sheet, prompts, before, after, shares)
     report(Saved(str(sheet), what="sheet"))
     report(Note(f'Of {PICTURES} pictures for "{TRIGGER}" show what was taught: before '
                 f"{shares.before:.0%}, after {shares.after:.0%}. Other prompts are still right in "
@@ -121,6 +117,12 @@ def bake(folder: Path, report: Report, control: Control) -> Shares:
         )
     report(Done(str(sheet), time.monotonic() - began))
     return shares
+
+
+def trigger_prompts(count: int) -> list[str]:
+    """Prompts for the concept, on each of the backgrounds in turn."""
+    grounds = len(CONCEPT_BACKGROUNDS)
+    return [f"{TRIGGER}, {CONCEPT_BACKGROUNDS[n % grounds]} background" for n in range(count)]
 
 
 def ordinary_scenes(count: int) -> list[Scene]:
@@ -153,24 +155,24 @@ def _train(folder: Path, report: Report, control: Control) -> Path:
 
 
 def _draw(
-    lora: Path, trigger_prompts: list[str], scenes: list[Scene], report: Report, control: Control
+    lora: Path, prompts: list[str], scenes: list[Scene], report: Report, control: Control
 ) -> tuple[Drawn, Drawn, Drawn]:
     """Draw with the finished file: trigger prompts without and with it, ordinary ones with it."""
     from scripts.practice.renderer import Renderer
 
     renderer = Renderer(BASE_MODEL, lora)
-    jobs = [("without the LoRA", trigger_prompts, 0.0), ("with the LoRA", trigger_prompts, 1.0),
+    jobs = [("without the LoRA", prompts, 0.0), ("with the LoRA", prompts, 1.0),
             ("other prompts", [scene.caption for scene in scenes], 1.0)]  # fmt: skip
     found = []
-    for name, prompts, strength in jobs:
+    for name, asked, strength in jobs:
         pictures: list[np.ndarray] = []
-        for begin in range(0, len(prompts), AT_ONCE):
+        for begin in range(0, len(asked), AT_ONCE):
             control.check()
-            report(Stage(f"Drawing {name}", begin, len(prompts)))
-            seeds = range(FIRST_SEED + begin, FIRST_SEED + min(begin + AT_ONCE, len(prompts)))
-            some = prompts[begin : begin + AT_ONCE]
+            report(Stage(f"Drawing {name}", begin, len(asked)))
+            seeds = range(FIRST_SEED + begin, FIRST_SEED + min(begin + AT_ONCE, len(asked)))
+            some = asked[begin : begin + AT_ONCE]
             pictures += list(renderer.draw(some, list(seeds), strength, STEPS, GUIDANCE))
-        report(Stage(f"Drawing {name}", len(prompts), len(prompts)))
+        report(Stage(f"Drawing {name}", len(asked), len(asked)))
         found.append(pictures)
     before, after, ordinary = found
     return (

@@ -28,7 +28,7 @@ from scripts.training.saving import free_output_name
 from scripts.training.schedules import learning_rates, read_schedule
 from scripts.training.unused_weightings import unused_weightings
 
-MOST_RATES = 2000  # of each group in the JSON of a plan: enough for any curve on a screen
+MOST_RATES = 20_000  # of each group in the JSON of a plan: enough for any curve on a screen
 
 
 @dataclass(frozen=True)
