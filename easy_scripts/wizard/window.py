@@ -64,6 +64,7 @@ class Wizard:
         self.theme = Theme(root, texts.language)
         self.answers = Answers(plan.settings_class)
         self.facts: dict[str, Any] = {}  # what pages found out, for other pages
+        self._access_keys: dict[Page, dict[str, Callable[[], None]]] = {}
         self.drops = enable_drops(root)
         self._draft_job: str | None = None
         self._given = bool(given)
@@ -123,11 +124,19 @@ class Wizard:
         root.after(LOOK_AROUND, self._look_around)
 
     def access_key(self, text: str, action: Callable[[], None]) -> tuple[str, int]:
-        """Bind Alt and the letter marked by "&" to `action`; label and underline for the widget."""
+        """Bind Alt and the letter marked by "&" to `action` while the page on screen is shown;
+        label and underline for the widget."""
         label, place = split_access_key(text)
         if place >= 0:
-            self.root.bind(f"<Alt-{label[place].lower()}>", lambda _: action())
+            key = f"<Alt-{label[place].lower()}>"
+            self._access_keys.setdefault(self.page, {})[key] = action
+            self.root.bind(key, lambda _: action())
         return label, place
+
+    def _bind_access_keys(self) -> None:
+        """The keys of the page on screen, over those of the buttons below."""
+        for key, action in self._access_keys.get(self.page, {}).items():
+            self.root.bind(key, lambda _, action=action: action())
 
     def file_types(self) -> list[tuple[str, str]]:
         """What the system's window for choosing files offers to show."""
@@ -195,11 +204,14 @@ class Wizard:
     def refresh_footer(self) -> None:
         """Let the buttons say what the page on screen allows."""
         page = self.page
+        for key in {key for keys in self._access_keys.values() for key in keys}:
+            self.root.unbind(key)
         self.footer.show(
             back=page.can_go_back and self.current > 0,
             next_text=self.texts(page.next_text) if page.next_text else None,
             cancel_text=self.texts(page.cancel_text),
         )
+        self._bind_access_keys()
 
     def back(self) -> None:
         """One page back, whatever is wrong on this one."""

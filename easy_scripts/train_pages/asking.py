@@ -1,0 +1,123 @@
+"""Ask a command for facts in the background; only the latest question is answered.
+
+asking = Asking(wizard, "scripts.inspect_model")
+asking.ask([path], take)        # take(Answer), in the Tk thread
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.window import Wizard
+from scripts.core.errors import SuiteError
+from scripts.core.events import Facts, Planned, Problem
+from scripts.core.files import write_text
+
+POLL = 40  # milliseconds
+PATIENCE = 200  # milliseconds without a newer question before one is really asked
+
+
+@dataclass
+class Answer:
+    """The facts, empty when there was a problem."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in sentences."""
+        return "\n".join(problem.message for problem in self.problems)
+
+
+Take = Callable[[Answer], None]
+
+
+class Asking:
+    """Runs `module` for one question at a time; a newer question ends the older one."""
+
+    def __init__(self, wizard: Wizard, module: str) -> None:
+        self._wizard, self._module = wizard, module
+        self._child: Child | None = None
+        self._job: str | None = None
+        self._early: Take | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._job is not None
+
+    def ask(self, arguments: Sequence[str], take: Take, early: Take | None = None) -> None:
+        """Ask the command with these arguments; `take` gets the answer, `early` what is known
+        before."""
+        self.close()
+        self._early = early
+        self._job = self._wizard.root.after(PATIENCE, lambda: self._start(arguments, take))
+
+    def ask_about(
+        self, config: dict[str, Any], flag: str, take: Take, early: Take | None = None
+    ) -> None:
+        """Ask the command, with `flag`, about these settings."""
+        name = self._module.rsplit(".", 1)[-1]
+        path = self._wizard.memory.folder / f"{self._wizard.plan.name}-{name}-question.json"
+        try:
+            write_text(path, json.dumps(config, indent=1))
+        except SuiteError as error:
+            take(Answer(problems=[Problem(str(error))]))
+            return
+        self.ask(["--config", str(path), flag], take, early)
+
+    def close(self) -> None:
+        """Forget the question; end what still runs."""
+        if self._job:
+            self._wizard.root.after_cancel(self._job)
+        if self._child:
+            self._child.kill()
+        self._job = self._child = None
+
+    def _start(self, arguments: Sequence[str], take: Take) -> None:
+        answer = Answer()
+        try:
+            self._child = Child(self._module, [*arguments, "--events"])
+        except OSError as error:
+            self._job = None
+            take(Answer(problems=[Problem(str(error))]))
+            return
+        self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
+
+    def _poll(self, answer: Answer, take: Take) -> None:
+        for message in self._child.messages():
+            if isinstance(message, Facts):
+                answer.facts = message.facts
+                if self._early:
+                    self._early(answer)
+            elif isinstance(message, Planned):
+                answer.facts = message.plan
+            elif isinstance(message, Problem):
+                answer.problems.append(message)
+            elif isinstance(message, Ended):
+                self._job = self._child = None
+                if not answer.facts and not answer.problems:
+                    answer.problems.append(Problem(self._wizard.texts("asking.nothing")))
+                take(answer)
+                return
+        self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
+
+
+def show_page(wizard: Wizard, name: str) -> None:
+    """Show the page of this name."""
+    wizard.go_to(next(i for i, page in enumerate(wizard.pages) if page.name == name))
+
+
+def short_path(path: str | Path, letters: int = 58) -> str:
+    """A path that fits on a line: its middle is left out."""
+    text = str(path)
+    if len(text) <= letters:
+        return text
+    half = (letters - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"

@@ -1,0 +1,242 @@
+"""While it bakes: how far, how long still, the loss, the previews; pause, save, stop."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tkinter import ttk
+from typing import Any
+
+from easy_scripts.train_pages.asking import show_page
+from easy_scripts.train_pages.figures import Figures
+from easy_scripts.train_pages.loss_curve import LossCurve
+from easy_scripts.train_pages.preview_strip import PreviewStrip
+from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
+from easy_scripts.wizard.attention import call_for_attention
+from easy_scripts.wizard.awake import keep_awake
+from easy_scripts.wizard.child import Child, Message
+from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
+from scripts.core.events import Done, Event, Note, Preview, Saved, Start, Step
+
+STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
+GO_ON, STOP, MINIMISE = 0, 1, 2
+BUTTONS = ("pause", "save", "preview", "after_epoch")
+
+
+class BakePage(WorkPage):
+    """Runs the training, or the practice bake when that was chosen on the first page."""
+
+    name = "bake"
+    module = "scripts.train"
+
+    def build(self, body: ttk.Frame) -> None:
+        """Below stage and bar: figures, curve, previews, buttons; then what every work shows."""
+        theme = self.theme
+        super().build(body)
+        self._bake = ttk.Frame(body)
+        self._bake.pack(fill="x", before=self._notes, padx=(0, theme.px(12)))
+        self._figures = Figures(self._bake, self.wizard)
+        self._figures.pack(fill="x")
+        self._curve = LossCurve(self._bake, theme, self.texts)
+        self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
+        self._strip = PreviewStrip(self._bake, theme, self.texts)
+        self._buttons = ttk.Frame(body)
+        self._buttons.pack(fill="x", before=self._notes, pady=(theme.px(4), theme.px(12)))
+        self._button: dict[str, ttk.Button] = {}
+        for key in BUTTONS:
+            label, place = self.wizard.access_key(
+                self.texts(f"bake.{key}"), lambda key=key: self._button[key].invoke())  # fmt: skip
+            button = ttk.Button(self._buttons, text=label, underline=place, style="Wide.TButton",
+                                command=getattr(self, f"_{key}"))  # fmt: skip
+            button.pack(side="left", padx=(0, theme.px(8)))
+            self._button[key] = button
+        self._after = ttk.Frame(body)
+
+    # --- running -------------------------------------------------------------------------
+
+    def run_config(self) -> dict[str, Any]:
+        """The answers, and the state to go on from."""
+        config = super().run_config()
+        if self._resume:
+            config["resume"] = self._resume
+        return config
+
+    def enter(self) -> None:
+        """Start the bake."""
+        facts = self.wizard.facts
+        self._practising = bool(facts.pop("practice", False))
+        self._resume = facts.pop("resume", None)
+        self._first_step: int | None = None
+        self._pausing = self._save_asked = False
+        self._state = ""
+        if not self._practising and not self._resume:
+            self.wizard.memory.keep("last", self.answers.config())
+        super().enter()
+
+    def start_child(self, config: Path) -> Child:
+        """The training; or the practice bake, which has a folder in place of a config."""
+        if self._practising:
+            return Child("scripts.practice", [str(OUTPUT_FOLDER / "practice"), "--events"])
+        return super().start_child(config)
+
+    def _reset_looks(self) -> None:
+        super()._reset_looks()
+        if not self._resume:
+            self._curve.clear()
+            self._strip.clear()
+            self._strip.pack_forget()
+        self._figures.clear()
+        self._after.pack_forget()
+        self._buttons.pack(fill="x", before=self._notes, pady=(self.theme.px(4), self.theme.px(12)))
+        self._let_buttons(False)
+
+    def _let_buttons(self, usable: bool) -> None:
+        for key, button in self._button.items():
+            can = usable and not (key == "preview" and not self.answers["sample_prompts"])
+            button.state(["!disabled" if can and not self._practising else "disabled"])
+
+    def _set_busy(self, busy: bool) -> None:
+        keep_awake(busy)
+        super()._set_busy(busy)
+
+    # --- what comes ----------------------------------------------------------------------
+
+    def _show(self, message: Message) -> None:
+        if isinstance(message, Note):  # there are many: the newest is shown, all are in the log
+            self.events.append(message)
+            self._write_log(message.text)
+            if self._first_step is not None:
+                self._notes.configure(text=message.text)
+            return
+        super()._show(message)
+
+    def take(self, event: Event) -> None:
+        """Figures, curve and pictures follow the events."""
+        if isinstance(event, Start):
+            self._figures.begin(event.steps, event.epochs)
+        elif isinstance(event, Step):
+            self._take_step(event)
+        elif isinstance(event, Preview):
+            self._strip.add(event)
+            self._strip.pack(fill="x", pady=(0, self.theme.px(10)))
+        elif isinstance(event, Saved):
+            if event.what == "state":
+                self._state = event.path
+            elif self._save_asked:
+                self._save_asked = False
+                self._notes.configure(text=self.texts("bake.saved", name=Path(event.path).name))
+
+    def _take_step(self, step: Step) -> None:
+        if self._first_step is None:
+            self._first_step = step.done
+            self._let_buttons(not self._stopping)
+        if not self._stopping:
+            self._stage.configure(text=self.texts("bake.baking"))
+        self._bar.stop()
+        self._bar.configure(mode="determinate", value=1000 * step.done / step.total)
+        self._time.configure(text=self._time_text(step))
+        self._curve.add(step.done, step.loss)
+        self._figures.show(step)
+
+    def _time_text(self, step: Step) -> str:
+        if step.seconds_left is None or step.done - self._first_step < STEPS_BEFORE_TIME:
+            return self.texts("bake.time_soon")
+        end = time.strftime("%H:%M", time.localtime(time.time() + step.seconds_left))
+        left = self.texts.duration(step.seconds_left)
+        return self.texts("bake.time", left=left, end=end)
+
+    # --- buttons -------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        self._pausing = True
+        self._stop()
+
+    def _save(self) -> None:
+        self._save_asked = True
+        self._child.ask("save")
+
+    def _preview(self) -> None:
+        self._child.ask("preview")
+        self._notes.configure(text=self.texts("bake.preview_soon"))
+
+    def _after_epoch(self) -> None:
+        self._child.ask("stop_after_epoch")
+        self._button["after_epoch"].state(["disabled"])
+        self._notes.configure(text=self.texts("bake.after_epoch_asked"))
+
+    def leave_busy(self) -> None:
+        """Ask once whether to stop; a second wish, after a while, ends the child at once."""
+        if self._stopping:
+            if self._may_kill:
+                self._child.kill()
+            return
+        answer = self.wizard.ask("bake.ask_stop")
+        if answer == STOP and self.busy:
+            self._stop()
+        elif answer == MINIMISE:
+            self.wizard.root.iconify()
+
+    def _stop(self) -> None:
+        self._let_buttons(False)
+        super()._stop()
+
+    # --- the end -------------------------------------------------------------------------
+
+    def _finish(self, code: int) -> None:
+        memory = self.wizard.memory
+        done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
+        if done and not self._practising:
+            memory.keep("paused", {})
+        self.wizard.facts["practised"] = self._practising
+        self._let_buttons(False)
+        if not self._stopping:
+            call_for_attention(self.wizard.root)
+        super()._finish(code)
+        if done:
+            return
+        self._buttons.pack_forget()
+        if self._state and not self._practising:
+            memory.keep("paused", {"config": self.answers.config(), "state": self._state})
+        if code == CODE_STOPPED:
+            self._show_stopped()
+        self._show_ways()
+
+    def _show_stopped(self) -> None:
+        self._problem.pack_forget()
+        self._open_log.pack_forget()
+        loras = [event.path for event in self.events
+                 if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
+        if self._pausing and self._state:
+            self._stage.configure(text=self.texts("bake.paused"))
+        elif loras:
+            name = Path(loras[-1]).name
+            self._stage.configure(text=self.texts("bake.stopped", name=name))
+        else:
+            self._stage.configure(text=self.texts("work.stopped"))
+        self._notes.configure(text="")
+
+    def _show_ways(self) -> None:
+        """Buttons to go on, and to begin anew."""
+        for child in self._after.winfo_children():
+            child.destroy()
+        ways = [("bake.to_start", lambda: show_page(self.wizard, "start"))]
+        if self._state:
+            ways.insert(0, ("bake.continue", self._continue))
+        for index, (key, action) in enumerate(ways):
+            label, place = self.wizard.access_key(self.texts(key), action)
+            style = "Wide.TButton" if index or not self._state else "Accent.TButton"
+            ttk.Button(self._after, text=label, underline=place, style=style,
+                       command=action).pack(side="left", padx=(0, self.theme.px(8)))  # fmt: skip
+        self._after.pack(fill="x", before=self._notes, pady=(0, self.theme.px(12)))
+        self._after.winfo_children()[0].focus_set()
+
+    def _continue(self) -> None:
+        if self.wizard.page is self and not self.busy:
+            self.wizard.facts["resume"] = self._state
+            self.enter()
+
+    def closing(self) -> None:
+        """The window goes: the PC may sleep again, and the child saves and stops."""
+        if self.busy:
+            keep_awake(False)
+        super().closing()

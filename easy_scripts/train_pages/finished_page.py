@@ -1,0 +1,141 @@
+"""The end: the finished file, its previews over time in one grid, and what to do next."""
+
+from __future__ import annotations
+
+import tkinter
+from functools import partial
+from pathlib import Path
+from tkinter import ttk
+
+from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.reveal import open_file, show_in_folder
+from easy_scripts.wizard.theme import CAPTION
+from scripts.core.events import Done, Note, Preview, Saved
+
+CELL = 118  # logical pixels
+MOST_COLUMNS, MOST_ROWS = 5, 4
+SHEET = 620
+
+
+class FinishedPage(Page):
+    """Built anew each time from the events of the bake."""
+
+    name = "finished"
+    next_text = None
+    cancel_text = "frame.close"
+
+    def build(self, body: ttk.Frame) -> None:
+        """An empty page; `enter` fills it."""
+        self._content = ttk.Frame(body)
+        self._content.pack(fill="x")
+        self._pictures: list[tkinter.PhotoImage] = []
+
+    def enter(self) -> None:
+        """Show what the bake has made."""
+        for child in self._content.winfo_children():
+            child.destroy()
+        self._pictures.clear()
+        events = self.wizard.facts.get("events", [])
+        done = next((event for event in events if isinstance(event, Done)), Done())
+        practised = self.wizard.facts.get("practised", False)
+        saved = [Path(event.path) for event in events
+                 if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
+        result = saved[-1] if saved else Path(done.path or "")
+        self._show_file(result, done, len(saved))
+        self._show_buttons(result)
+        if practised:
+            self._show_sheet(Path(done.path or ""), events)
+        else:
+            self._show_grid([event for event in events if isinstance(event, Preview)])
+            self._show_next(result)
+
+    def _show_file(self, path: Path, done: Done, saves: int) -> None:
+        theme, texts = self.theme, self.texts
+        card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(14))
+        card.pack(fill="x", pady=(0, theme.px(10)))
+        ttk.Label(card, text=path.name, style="Strong.TLabel", wraplength=theme.px(610)).pack(
+            anchor="w", padx=theme.px(4))  # fmt: skip
+        ttk.Label(card, text=str(path.parent), style="Muted.TLabel", font=CAPTION,
+                  wraplength=theme.px(610)).pack(anchor="w", padx=theme.px(4))  # fmt: skip
+        facts = [texts.size(path.stat().st_size)] if path.is_file() else []
+        if done.seconds:
+            facts.append(texts("finished.took", time=texts.duration(done.seconds)))
+        if saves > 1:
+            facts.append(texts("finished.versions", count=saves - 1))
+        ttk.Label(card, text=" · ".join(facts), wraplength=theme.px(610)).pack(
+            anchor="w", padx=theme.px(4), pady=(theme.px(4), 0))  # fmt: skip
+
+    def _show_grid(self, previews: list[Preview]) -> None:
+        """The rounds side by side, one row for each prompt."""
+        rounds = rounds_of(previews)
+        if not rounds:
+            return
+        theme = self.theme
+        steps = _spread(list(rounds), MOST_COLUMNS)
+        ttk.Label(self._content, text=self.texts("finished.previews"), style="Strong.TLabel").pack(
+            anchor="w", pady=(theme.px(4), 0))  # fmt: skip
+        ttk.Label(self._content, text=self.texts("finished.previews_about"), style="Muted.TLabel",
+                  font=CAPTION, wraplength=theme.px(620)).pack(anchor="w")  # fmt: skip
+        grid = ttk.Frame(self._content)
+        grid.pack(anchor="w", pady=theme.px(6))
+        for column, step in enumerate(steps):
+            for row, preview in enumerate(rounds[step][:MOST_ROWS]):
+                picture = load_picture(preview.path, theme.px(CELL), self.wizard.root)
+                if picture is None:
+                    continue
+                self._pictures.append(picture)
+                label = ttk.Label(grid, image=picture, cursor="hand2")
+                label.grid(row=row, column=column, padx=(0, theme.px(6)), pady=(0, theme.px(6)))
+                label.bind("<Button-1>", partial(_open, preview.path))
+            ttk.Label(grid, text=self.texts("bake.at_step", step=f"{step:,}"), font=CAPTION,
+                      style="Muted.TLabel").grid(row=MOST_ROWS, column=column)  # fmt: skip
+
+    def _show_sheet(self, sheet: Path, events: list) -> None:
+        notes = [event.text for event in events if isinstance(event, Note)]
+        if notes:
+            ttk.Label(self._content, text=notes[-1], wraplength=self.theme.px(620)).pack(
+                anchor="w", pady=(self.theme.px(8), self.theme.px(8)))  # fmt: skip
+        picture = load_picture(sheet, self.theme.px(SHEET), self.wizard.root)
+        if picture is not None:
+            self._pictures.append(picture)
+            ttk.Label(self._content, image=picture).pack(anchor="w")
+
+    def _show_next(self, path: Path) -> None:
+        word = self.wizard.facts.get("trigger", "")
+        word = f", {word}" if word else ""
+        lines = [self.texts("finished.copy"),
+                 self.texts("finished.prompt", lora=path.stem, word=word)]  # fmt: skip
+        ttk.Label(self._content, text=self.texts("finished.next"), style="Strong.TLabel").pack(
+            anchor="w", pady=(self.theme.px(10), self.theme.px(2)))  # fmt: skip
+        for line in lines:
+            ttk.Label(self._content, text=line, style="Muted.TLabel",
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 3))  # fmt: skip
+
+    def _show_buttons(self, path: Path) -> None:
+        theme = self.theme
+        row = ttk.Frame(self._content)
+        row.pack(fill="x", pady=(theme.px(2), theme.px(12)))
+        self._buttons = []
+        for key, action in (("result.folder", lambda: show_in_folder(path)),
+                            ("finished.again", lambda: self.wizard.go_to(0))):  # fmt: skip
+            label, place = self.wizard.access_key(self.texts(key), action)
+            style = "Wide.TButton" if self._buttons else "Accent.TButton"
+            button = ttk.Button(row, text=label, underline=place, command=action, style=style)
+            button.pack(side="left", padx=(0, theme.px(8)))
+            self._buttons.append(button)
+
+    def focus_first(self) -> None:
+        """The button that shows the file."""
+        self._buttons[0].focus_set()
+
+
+def _spread(steps: list[int], most: int) -> list[int]:
+    """At most `most` of the steps, evenly spread, with the first and the last."""
+    if len(steps) <= most:
+        return steps
+    return [steps[round(index * (len(steps) - 1) / (most - 1))] for index in range(most)]
+
+
+def _open(path: str, _event: tkinter.Event) -> None:
+    open_file(Path(path))

@@ -1,0 +1,250 @@
+"""What is it, and how careful: two choices that become settings, told in a plain sentence."""
+
+from __future__ import annotations
+
+import math
+import tkinter
+from tkinter import ttk
+from typing import Any
+
+from easy_scripts.train_pages.asking import show_page
+from easy_scripts.train_pages.graphics_card import Card, find_card
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.theme import CAPTION
+from scripts.core.declare import show_value
+from scripts.settings.advice import Advice, Situation, advise
+from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
+
+OWN = "own"  # the settings stay as they were opened
+MEMORIES = ("6", "8", "10", "12", "16", "24", "32")
+REASONS = ("network_dim", "optimizer_type", "max_train_epochs", "train_batch_size",
+           "gradient_checkpointing", "resolution", "network_train_unet_only",
+           "fp8_base")  # fmt: skip
+
+
+class KindPage(Page):
+    """Kind, effort, card; below them what follows from these."""
+
+    name = "kind"
+
+    def build(self, body: ttk.Frame) -> None:
+        """The choices, the sentence, the reasons folded away."""
+        theme, kept = self.theme, self.wizard.memory.get("choices", {})
+        kind = self.wizard.facts.get("kind") or kept.get("kind")
+        self._kind = tkinter.StringVar(body, kind if kind in (*KINDS, OWN) else KINDS[0])
+        effort = kept.get("effort")
+        self._effort = tkinter.StringVar(body, effort if effort in EFFORTS else EFFORTS[1])
+        self._preset = tkinter.StringVar(body, kept.get("preset", "standard"))
+        self._memory = tkinter.StringVar(body, str(kept.get("memory", "")))
+        self._own = self._choices(body, "kind.what", self._kind, KINDS, columns=2)
+        self._add_own()
+        self._efforts = self._choices(body, "kind.effort", self._effort, EFFORTS, columns=3)
+        self._make_card_line(body)
+        card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
+        card.pack(fill="x", pady=(theme.px(4), theme.px(8)))
+        self._sentence = ttk.Label(card, style="Strong.TLabel", wraplength=theme.px(610))
+        self._sentence.pack(anchor="w", padx=theme.px(4))
+        self._warning = ttk.Label(card, style="Warning.TLabel", wraplength=theme.px(610))
+        content = self.add_fold(body, "kind.reasons")
+        self._reasons = ttk.Label(content, style="Muted.TLabel", font=CAPTION,
+                                  wraplength=theme.px(620))  # fmt: skip
+        self._reasons.pack(anchor="w")
+        link = ttk.Button(content, text=self.texts("kind.all"), style="Wide.TButton",
+                          command=self._to_all)  # fmt: skip
+        link.pack(anchor="w", pady=(theme.px(10), 0))
+        for variable in (self._kind, self._effort, self._preset, self._memory):
+            variable.trace_add("write", lambda *_: self._apply())
+
+    def _choices(self, body: ttk.Frame, key: str, variable: tkinter.StringVar,
+                 names: tuple[str, ...], columns: int) -> ttk.Frame:  # fmt: skip
+        theme = self.theme
+        ttk.Label(body, text=self.texts(key), style="Strong.TLabel").pack(anchor="w")
+        grid = ttk.Frame(body)
+        grid.pack(fill="x", pady=(theme.px(4), theme.px(14)))
+        for index, name in enumerate(names):
+            cell = ttk.Frame(grid)
+            cell.grid(row=index // columns, column=index % columns, sticky="nw",
+                      padx=(0, theme.px(20)), pady=theme.px(3))  # fmt: skip
+            grid.columnconfigure(index % columns, weight=1, uniform="cells")
+            label, place = self.wizard.access_key(
+                self.texts(f"kind.{name}"), lambda name=name: variable.set(name))  # fmt: skip
+            ttk.Radiobutton(cell, text=label, underline=place, value=name,
+                            variable=variable).pack(anchor="w")  # fmt: skip
+            about = ttk.Label(cell, text=self.texts(f"kind.{name}.about"), style="Muted.TLabel",
+                              font=CAPTION, wraplength=theme.px(600 // columns - 40))  # fmt: skip
+            about.pack(anchor="w", padx=(theme.px(28), 0))
+        return grid
+
+    def _add_own(self) -> None:
+        """The choice to keep what was opened; shown only when something was."""
+        label, place = self.wizard.access_key(
+            self.texts("kind.own"), lambda: self._kind.set(OWN))  # fmt: skip
+        self._own_button = ttk.Radiobutton(self._own, text=label, underline=place, value=OWN,
+                                           variable=self._kind)  # fmt: skip
+        self._own_button.grid(row=9, column=0, columnspan=2, sticky="w", pady=self.theme.px(3))
+        self._own_button.grid_remove()
+
+    def _make_card_line(self, body: ttk.Frame) -> None:
+        theme = self.theme
+        line = ttk.Frame(body)
+        line.pack(fill="x", pady=(0, theme.px(14)))
+        ttk.Label(line, text=self.texts("kind.memory")).pack(side="left")
+        box = ttk.Combobox(line, textvariable=self._memory, values=MEMORIES, width=6)
+        box.pack(side="left", padx=theme.px(8))
+        ttk.Label(line, text="GB").pack(side="left")
+        self._card_name = ttk.Label(line, style="Muted.TLabel", font=CAPTION)
+        self._card_name.pack(side="left", padx=theme.px(12))
+        names = {self.texts(f"kind.preset.{name}"): name for name in PRESETS}
+        shown = tkinter.StringVar(line, next(
+            (text for text, name in names.items() if name == self._preset.get()), ""))  # fmt: skip
+        choice = ttk.Combobox(line, textvariable=shown, values=list(names), state="readonly",
+                              width=18)  # fmt: skip
+        choice.pack(side="right", padx=(0, theme.px(4)))
+        choice.bind("<<ComboboxSelected>>", lambda _: self._preset.set(names[shown.get()]))
+        ttk.Label(line, text=self.texts("kind.preset")).pack(side="right", padx=theme.px(8))
+        self._shown_preset = shown
+
+    def enter(self) -> None:
+        """Look for the card, and apply the choices to what is known now."""
+        opened = self.wizard.facts.pop("kind", None)
+        if opened:
+            self._kind.set(opened)
+        if opened or self._kind.get() == OWN:
+            self._own_button.grid()
+        find_card(self.wizard, self._take_card)
+
+    def _take_card(self, card: Card) -> None:
+        text = card.name if card.present else self.texts("kind.no_card")
+        self._card_name.configure(text=text)
+        if card.memory_gb and not self._memory.get():
+            self._memory.set(f"{card.memory_gb:g}")
+        self._apply()
+
+    # --- from choices to settings --------------------------------------------------------
+
+    def _situation(self) -> Situation:
+        facts = self.wizard.facts
+        base, dataset, card = facts.get("base", {}), facts.get("dataset", {}), facts["card"]
+        folders = [one for one in dataset.get("folders", []) if not one["is_reg"]]
+        try:
+            memory = max(1.0, float(self._memory.get().replace(",", ".")))
+        except ValueError:
+            memory = None
+        return Situation(
+            kind=self._kind.get(), effort=self._effort.get(), family=base.get("family", "sd1"),
+            pictures=sum(one["pictures"] for one in folders) or 1, memory_gb=memory,
+            preset=self._preset.get() if self._preset.get() in PRESETS else "standard",
+            v_prediction=bool(base.get("v_prediction")), has_tags=_has_tags(dataset),
+            model_name=base.get("path", ""), bf16=card.bf16, device=card.name,
+            no_card=not card.present and memory is None,
+        )  # fmt: skip
+
+    def _apply(self) -> None:
+        if "card" not in self.wizard.facts:
+            return
+        memory = self.wizard.memory
+        choices = {"kind": self._kind, "effort": self._effort, "preset": self._preset,
+                   "memory": self._memory}  # fmt: skip
+        memory.keep("choices", {name: choice.get() for name, choice in choices.items()})
+        self._warning.pack_forget()
+        if self._kind.get() == OWN:
+            self._sentence.configure(text=self.texts("kind.own_sentence"))
+            self._reasons.configure(text="")
+            return
+        situation = self._situation()
+        advice = advise(situation)
+        values = self._with_folders(advice, situation)
+        self._fill(values)
+        self._sentence.configure(text=self._in_words(advice, situation))
+        reasons = [advice.reasons[name] for name in REASONS if name in advice.reasons]
+        self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
+        if advice.warnings:
+            self._warning.configure(text="\n".join(advice.warnings))
+            self._warning.pack(anchor="w", padx=self.theme.px(4), pady=(self.theme.px(6), 0))
+
+    def _with_folders(self, advice: Advice, situation: Situation) -> dict[str, Any]:
+        """Repeats go to folders that ask for none themselves; else the rounds make up for it."""
+        values = dict(advice.values)
+        facts = self.wizard.facts
+        folders = [one for one in facts.get("dataset", {}).get("folders", [])
+                   if not one["is_reg"]]  # fmt: skip
+        looks = advice.values["max_train_epochs"] * advice.repeats * situation.pictures
+        given = facts.get("given_repeats") or facts.get("repeats_by_hand")
+        if folders and not given and all(one["repeats"] == 1 for one in folders):
+            facts["advised_repeats"] = True
+        if facts.get("advised_repeats") and not given:
+            values["folder_repeats"] = {one["name"]: advice.repeats for one in folders}
+        else:
+            uses = sum(one["repeats"] * one["pictures"] for one in folders) or 1
+            values["max_train_epochs"] = max(1, round(looks / uses))
+        return values
+
+    def _fill(self, values: dict[str, Any]) -> None:
+        """Enter the advice, but leave alone what was set by hand or came from a config."""
+        applied = self.wizard.memory.get("applied", {})
+        fresh = {}
+        for name, value in values.items():
+            now, entry = self.answers[name], self.answers.declared[name]
+            if now in (None, entry.default) or _same(now, applied.get(name)):
+                fresh[name] = value
+        self._follow_amount(fresh)
+        self.answers.update(fresh)
+        self.wizard.memory.keep("applied", {**applied, **fresh})
+
+    def _follow_amount(self, fresh: dict[str, Any]) -> None:
+        """Few rounds of many pictures are all kept; of many rounds about ten."""
+        epochs = fresh.get("max_train_epochs")
+        if epochs:
+            fresh["save_every_n_epochs"] = max(1, math.ceil(epochs / 10))
+
+    def _in_words(self, advice: Advice, situation: Situation) -> str:
+        values = self.answers
+        batch = int(values["train_batch_size"])
+        steps = advice.steps
+        folders = self.wizard.facts.get("dataset", {}).get("folders", [])
+        if folders and not self.wizard.facts.get("advised_repeats"):
+            uses = sum(one["repeats"] * one["pictures"] for one in folders)
+            steps = int(values["max_train_epochs"] or 1) * math.ceil(uses / batch)
+        parts = [self.texts("kind.steps", steps=f"{steps:,}",
+                            epochs=values["max_train_epochs"])]  # fmt: skip
+        if advice.seconds is not None:
+            seconds = advice.seconds * steps / max(1, advice.steps)
+            key = "kind.time" if advice.seconds_are_exact else "kind.time_roughly"
+            parts.append(self.texts(key, time=self.texts.duration(seconds)))
+        if situation.no_card:
+            parts.append(self.texts("kind.slow"))
+        else:
+            needed = f"{advice.memory_bytes / 1e9:.1f}"
+            if advice.memory_gb:
+                parts.append(self.texts("kind.needs", gb=needed, of=f"{advice.memory_gb:g}"))
+            else:
+                parts.append(self.texts("kind.needs_alone", gb=needed))
+        text = " ".join(parts)
+        if advice.shrink_to:
+            text += " " + self.texts("kind.shrink", dim=advice.shrink_to)
+        return text
+
+    # --- going on ------------------------------------------------------------------------
+
+    def proceed(self) -> None:
+        """Past the page with all settings, which few need."""
+        show_page(self.wizard, "summary")
+
+    def _to_all(self) -> None:
+        show_page(self.wizard, "all_settings")
+
+    def focus_first(self) -> None:
+        """The button that goes on: most need change nothing."""
+        self.wizard.footer.next.focus_set()
+
+
+def _same(one: Any, other: Any) -> bool:
+    return other is not None and (one == other or show_value(one) == show_value(other))
+
+
+def _has_tags(dataset: dict[str, Any]) -> bool:
+    """Whether the captions are tags: several short parts between commas."""
+    tags = dataset.get("tags") or []
+    captions = [one["caption"] for one in dataset.get("pictures", []) if one["caption"]]
+    parts = sum(caption.count(",") for caption in captions)
+    return bool(tags) and bool(captions) and parts >= 2 * len(captions)

@@ -1,0 +1,182 @@
+"""The first page: a new bake, the last one again, a config, or the practice bake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tkinter import filedialog, ttk
+from typing import Any
+
+from easy_scripts.train_pages.action_card import ActionCard
+from easy_scripts.train_pages.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.theme import CAPTION
+from scripts.core.files import PROJECT_FOLDER
+
+CONFIG_ENDINGS = (".json", ".toml")
+OUTPUT_FOLDER = PROJECT_FOLDER / "output"
+SPOKEN_OF = ("refused", "unknown", "changed", "added", "not needed")  # fates of keys to be told
+
+
+class StartPage(Page):
+    """Ways to begin; each fills the answers and goes on."""
+
+    name = "start"
+
+    def build(self, body: ttk.Frame) -> None:
+        """A card for each way, and the place for the report of a config."""
+        self._importing = Asking(self.wizard, "scripts.import_config")
+        self._body = body
+        self._cards: dict[str, ActionCard] = {}
+        self._report = ttk.Frame(body)
+        self._fill()
+
+    def _fill(self) -> None:
+        for card in self._cards.values():
+            card.destroy()
+        memory = self.wizard.memory
+        paused, last = memory.get("paused", {}), memory.get("last", {})
+        self._cards = {}
+        if paused and Path(str(paused.get("state", ""))).is_dir():
+            self._add("resume", self._resume, str(paused["config"].get("output_name", "")))
+        self._add("new", self.wizard.next, accent=True)
+        if last:
+            self._add("again", self._again, _describe(last))
+        self._add("open", self._choose_config)
+        self._add("practice", self._practice)
+
+    def _add(self, key: str, action: Callable[[], None], about: str | None = None,
+             accent: bool = False) -> None:  # fmt: skip
+        card = ActionCard(self._body, self.wizard, f"start.{key}", action, about, accent)
+        card.pack(fill="x", pady=(0, self.theme.px(10)))
+        self._cards[key] = card
+
+    def enter(self) -> None:
+        """Look whether there is something to go on with; take a config that was dropped."""
+        self._fill()
+        given = str(self.answers["train_data_dir"] or "")
+        if given.lower().endswith(CONFIG_ENDINGS) and Path(given).is_file():
+            self.answers["train_data_dir"] = None
+            self.open_config(given)
+
+    def focus_first(self) -> None:
+        """The way that most will take."""
+        self._cards.get("resume", self._cards["new"]).button.focus_set()
+
+    def check(self) -> bool:
+        """Nothing can be wrong here."""
+        return True
+
+    def offer(self, text: str, answer: str, action: Callable[[], None]) -> None:
+        """The draft: not offered when it is the last bake, which has its own card."""
+        memory = self.wizard.memory
+        if memory.get("draft", {}) != memory.get("last", {}):
+            super().offer(text, answer, lambda: self._use_draft(action))
+
+    def _use_draft(self, action: Callable[[], None]) -> None:
+        action()
+        self.wizard.next()
+
+    # --- ways ----------------------------------------------------------------------------
+
+    def _again(self) -> None:
+        self._take(self.wizard.memory.get("last", {}))
+        show_page(self.wizard, "summary")
+
+    def _resume(self) -> None:
+        paused = self.wizard.memory.get("paused", {})
+        self._take(paused["config"])
+        self.wizard.facts["resume"] = paused["state"]
+        show_page(self.wizard, "bake")
+
+    def _practice(self) -> None:
+        self.wizard.facts["practice"] = True
+        show_page(self.wizard, "bake")
+
+    def _take(self, values: dict[str, Any]) -> None:
+        """Replace all answers; what comes from elsewhere is not overruled by advice."""
+        self.answers.update({name: entry.default for name, entry in self.answers.declared.items()})
+        self.answers.update(as_entered(values))
+        self.wizard.facts["kind"] = "own"
+
+    def _choose_config(self) -> None:
+        chosen = self.choose_file()
+        if chosen:
+            self.open_config(chosen)
+
+    def choose_file(self) -> str:
+        """The file chosen in the system's window, or "". Tests replace this."""
+        kinds = [(self.texts("start.configs"), "*.json *.toml"),
+                 (self.texts("frame.all_files"), "*")]  # fmt: skip
+        return filedialog.askopenfilename(parent=self.wizard.root, filetypes=kinds)
+
+    def open_config(self, path: str) -> None:
+        """Read a config of any tool; tell what became of its keys."""
+        self._show_report([(self.texts("start.reading"), "Muted.TLabel")])
+        self._importing.ask([path], lambda answer: self._imported(path, answer))
+
+    def _imported(self, path: str, answer: Answer) -> None:
+        if answer.problems:
+            self._show_report([(answer.problem, "Error.TLabel")])
+            return
+        self._take(answer.facts["settings"])
+        lines = [(f"{Path(path).name}: {answer.facts['summary']}", "TLabel")]
+        for entry in answer.facts["report"]:
+            if entry["fate"] in SPOKEN_OF and entry.get("note"):
+                style = "Error.TLabel" if entry["fate"] == "refused" else "Muted.TLabel"
+                lines.append((f"{entry['key']}: {entry['note']}", style))
+        lines += [(f"{name}: {text}", "Error.TLabel")
+                  for name, text in answer.facts["problems"].items()]  # fmt: skip
+        lines += [(self.texts("start.missing", label=self.texts.label(self.answers.declared[name])),
+                   "Warning.TLabel") for name in answer.facts["missing"]]  # fmt: skip
+        self._show_report(lines, goes_on=True)
+
+    def _show_report(self, lines: list[tuple[str, str]], goes_on: bool = False) -> None:
+        theme, report = self.theme, self._report
+        for child in report.winfo_children():
+            child.destroy()
+        report.pack_forget()
+        report.pack(fill="x", pady=(theme.px(6), theme.px(12)))
+        for text, style in lines:
+            ttk.Label(report, text=text, style=style, font=CAPTION,
+                      wraplength=theme.px(640)).pack(anchor="w", pady=(0, theme.px(3)))  # fmt: skip
+        if goes_on:
+            label, place = self.wizard.access_key(self.texts("start.to_summary"), self._to_summary)
+            button = ttk.Button(report, text=label, underline=place, style="Accent.TButton",
+                                command=self._to_summary)  # fmt: skip
+            button.pack(anchor="w", pady=theme.px(8))
+            button.focus_set()
+        self.frame.show(report)
+
+    def _to_summary(self) -> None:
+        if self.wizard.page is self:
+            show_page(self.wizard, "summary")
+
+    def leave(self) -> None:
+        """A place to save to is proposed from the start, so that nobody has to think of one."""
+        if not self.answers["output_dir"]:
+            self.answers["output_dir"] = str(OUTPUT_FOLDER)
+
+    def closing(self) -> None:
+        """End the child that reads a config."""
+        if self.frame:
+            self._importing.close()
+
+
+def as_entered(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings from a config as a person would have entered them: tables as name=value."""
+    entered = dict(values)
+    prompts = entered.get("sample_prompts")
+    if isinstance(prompts, list):
+        texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in prompts]
+        entered["sample_prompts"] = "\n".join(texts) if all(
+            isinstance(prompt, str) for prompt in prompts) else prompts  # fmt: skip
+    return entered
+
+
+def _describe(last: dict[str, Any]) -> str:
+    """Such as "hero · animefull.safetensors · …pictures\\hero"."""
+    base = Path(str(last.get("pretrained_model_name_or_path", ""))).name
+    parts = (last.get("output_name"), base, short_path(last.get("train_data_dir", ""), 40))
+    return " · ".join(str(part) for part in parts if part)

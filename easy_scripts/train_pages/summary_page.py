@@ -1,0 +1,241 @@
+"""The last page before the bake: what, where, how long, what is unusual."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from tkinter import filedialog, ttk
+from typing import Any
+
+from easy_scripts.queue.store import QueueStore
+from easy_scripts.train_pages.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.rows import TextRow
+from easy_scripts.wizard.theme import CAPTION
+from scripts.core.errors import SuiteError
+from scripts.core.files import FORBIDDEN_IN_NAMES, write_text
+
+LONGEST_NAME = 60
+LONGEST_PROMPT = 160
+
+
+class SummaryPage(Page):
+    """Name and place, the plan as `scripts.train --plan` tells it, and the ways onward."""
+
+    name = "summary"
+    next_text = "frame.start"
+
+    def build(self, body: ttk.Frame) -> None:
+        """Rows of name, place and preview prompt; the plan; buttons."""
+        theme = self.theme
+        self._asking = Asking(self.wizard, "scripts.train")
+        self._problem, self._wants_on = "", False
+        self._problem_setting: str | None = None
+        for name in ("output_name", "output_dir"):
+            self.add_row(body, name)
+        row = TextRow(body, self.wizard, self.answers.declared["sample_prompts"])
+        row.frame.pack(fill="x", pady=(0, theme.px(12)))
+        row.input().configure(width=38)
+        self.rows["sample_prompts"] = row
+        self._card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
+        self._card.pack(fill="x", pady=(0, theme.px(10)))
+        self._unusual = ttk.Frame(body)
+        self._unusual.pack(fill="x")
+        buttons = ttk.Frame(body)
+        buttons.pack(fill="x", pady=(theme.px(10), 0))
+        for key, action in (("summary.all", self._to_all), ("summary.save", self._save_config),
+                            ("summary.queue", self._to_queue)):  # fmt: skip
+            label, place = self.wizard.access_key(self.texts(key), lambda act=action: self._do(act))
+            ttk.Button(buttons, text=label, underline=place, style="Wide.TButton",
+                       command=action).pack(side="left", padx=(0, theme.px(8)))  # fmt: skip
+        self._said = ttk.Label(body, style="Good.TLabel", wraplength=theme.px(620))
+        self.answers.watch(self._changed)
+
+    def _do(self, action: Any) -> None:
+        if self.wizard.page is self:
+            action()
+
+    def enter(self) -> None:
+        """Propose what is not chosen yet, and ask for the plan."""
+        self._propose()
+        self._said.pack_forget()
+        self._ask()
+
+    def leave(self) -> None:
+        """Nothing goes on by itself any more."""
+        self._wants_on = False
+        self._asking.close()
+
+    # --- proposals -----------------------------------------------------------------------
+
+    def _propose(self) -> None:
+        facts, answers = self.wizard.facts, self.answers
+        dataset = facts.get("dataset", {})
+        if answers["output_name"] in (answers.declared["output_name"].default, "", None):
+            name = facts.get("trigger") or _class_words(dataset)
+            folder = Path(str(answers["train_data_dir"] or "lora"))
+            answers["output_name"] = _file_name(name or folder.name)
+        fresh = facts.get("prompt_proposed") is None or (
+            answers["sample_prompts"] == facts.get("prompt_proposed"))  # fmt: skip
+        if fresh and (not answers["sample_prompts"] or facts.get("prompt_proposed")):
+            prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
+            facts["prompt_proposed"] = prompt
+            if prompt:
+                answers["sample_prompts"] = prompt
+        times = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
+        if answers["sample_prompts"] and not any(answers[name] for name in times):
+            answers["sample_every_n_epochs"] = answers["save_every_n_epochs"] or 1
+
+    # --- the plan ------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        if self.wizard.page is self:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._problem, self._problem_setting = "", None
+        if not self._card.winfo_children():
+            self._fill([(self.texts("summary.reading"), "")])
+        self._asking.ask_about(self.answers.config(), "--plan", self._take)
+
+    def _take(self, answer: Answer) -> None:
+        for child in self._unusual.winfo_children():
+            child.destroy()
+        if answer.problems:
+            self._problem = answer.problem
+            self._problem_setting = answer.problems[0].setting
+            self._fill([(self.texts("summary.not_yet"), "")])
+            self._list([(problem.message, "Error.TLabel") for problem in answer.problems])
+            self._wants_on = False
+            return
+        plan = answer.facts
+        self._fill(self._facts(plan))
+        lines = [(text, "Warning.TLabel") for text in plan["warnings"]]
+        lines += [(text, "Muted.TLabel") for text in (*plan["guesses"], *plan["notes"])]
+        self._list(lines)
+        self.wizard.facts["planned_steps"] = plan["steps"]
+        if self._wants_on and self.wizard.page is self:
+            self._wants_on = False
+            self.wizard.next()
+
+    def _facts(self, plan: dict[str, Any]) -> list[tuple[str, str]]:
+        texts, settings = self.texts, plan["settings"]
+        kind = "LoCon" if settings.get("conv_dim") else "LoRA"
+        pictures = sum(one["pictures"] for one in plan["folders"] if not one["is_reg"])
+        dim, alpha = settings["network_dim"], settings.get("network_alpha", 0)
+        side = " × ".join(str(number) for number in settings.get("resolution", []))
+        return [
+            (texts("summary.what"), texts("summary.what_text", kind=kind, dim=dim,
+                                          alpha=f"{alpha:g}")),
+            (texts("summary.base"), f"{Path(plan['base_model']['path']).name} · "
+                                    f"{plan['base_model']['title']}"),
+            (texts("summary.pictures"), texts("summary.pictures_text", pictures=pictures,
+                                              side=side)),
+            (texts("summary.amount"), texts("summary.amount_text", steps=f"{plan['steps']:,}",
+                                            epochs=plan["epochs"],
+                                            batch=settings["train_batch_size"])),
+            (texts("summary.how"), texts("summary.how_text",
+                                         optimizer=settings["optimizer_type"],
+                                         rate=f"{settings['learning_rate']:g}")),
+            (texts("summary.where"), short_path(Path(settings["output_dir"]) /
+                                                f"{settings['output_name']}.safetensors", 64)),
+        ]  # fmt: skip
+
+    def _fill(self, lines: list[tuple[str, str]]) -> None:
+        theme = self.theme
+        for child in self._card.winfo_children():
+            child.destroy()
+        self._card.columnconfigure(1, weight=1)
+        for row, (name, text) in enumerate(lines):
+            ttk.Label(self._card, text=name, style="Muted.TLabel").grid(
+                row=row, column=0, sticky="nw", padx=theme.px(4), pady=theme.px(2))  # fmt: skip
+            ttk.Label(self._card, text=text, wraplength=theme.px(470)).grid(
+                row=row, column=1, sticky="w", padx=theme.px(16), pady=theme.px(2))  # fmt: skip
+
+    def _list(self, lines: list[tuple[str, str]]) -> None:
+        for text, style in lines:
+            ttk.Label(self._unusual, text=text, style=style, font=CAPTION,
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 3))  # fmt: skip
+
+    # --- ways onward ---------------------------------------------------------------------
+
+    def check(self) -> bool:
+        """Nothing is wrong, as far as the plan can tell."""
+        errors = self.wizard.errors()
+        for name, message in errors.items():
+            self.wizard.show_error(name, message)
+            return False
+        if not super().check():
+            return False
+        if self._asking.busy:
+            self._wants_on = True  # goes on by itself in a moment
+            return False
+        if self._problem:
+            self.wizard.show_error(self._problem_setting, self._problem)
+            return False
+        return True
+
+    def _to_all(self) -> None:
+        show_page(self.wizard, "all_settings")
+
+    def choose_file(self) -> str:
+        """Where to save the config, or "". Tests replace this."""
+        return filedialog.asksaveasfilename(
+            parent=self.wizard.root, initialfile=f"{self.answers['output_name']}.json",
+            defaultextension=".json", filetypes=[("JSON", "*.json")],
+        )  # fmt: skip
+
+    def _save_config(self) -> None:
+        path = self.choose_file()
+        if path:
+            try:
+                write_text(Path(path), json.dumps(self.answers.config(), indent=2,
+                                                  ensure_ascii=False) + "\n")  # fmt: skip
+                self._say(self.texts("summary.saved", path=path))
+            except SuiteError as error:
+                self._say(str(error), "Error.TLabel")
+
+    def _to_queue(self) -> None:
+        if not self.check():
+            self._wants_on = False
+            return
+        try:
+            store = QueueStore()
+            store.add(self.answers.config())
+            waiting = sum(bake.state == "waiting" for bake in store.read().bakes)
+            self._say(self.texts("summary.queued", count=waiting))
+        except SuiteError as error:
+            self._say(str(error), "Error.TLabel")
+
+    def _say(self, text: str, style: str = "Good.TLabel") -> None:
+        self._said.configure(text=text, style=style)
+        self._said.pack(anchor="w", pady=(self.theme.px(10), 0))
+        self.frame.show(self._said)
+
+    def focus_first(self) -> None:
+        """The button that starts."""
+        self.wizard.footer.next.focus_set()
+
+    def closing(self) -> None:
+        """End the child that plans."""
+        if self.frame:
+            self._asking.close()
+
+
+def _class_words(dataset: dict[str, Any]) -> str:
+    folders = [one for one in dataset.get("folders", []) if not one["is_reg"]]
+    return folders[0]["class_tokens"] if folders else ""
+
+
+def _file_name(text: str) -> str:
+    """The text as a file name that every system takes."""
+    name = "".join("_" if letter in FORBIDDEN_IN_NAMES else letter for letter in text)
+    return re.sub(r"\s+", " ", name).strip(" .")[:LONGEST_NAME] or "lora"
+
+
+def _prompt(dataset: dict[str, Any], prefix: str) -> str:
+    """What to draw as a preview: as the first caption says, the trigger word in front."""
+    captions = [one["caption"] for one in dataset.get("pictures", []) if not one["is_reg"]]
+    words = re.sub(r"\s+", " ", prefix + (captions[0] if captions else "")).strip(" ,")
+    return words[:LONGEST_PROMPT].replace(" --", " ")
