@@ -1,15 +1,20 @@
 """python -m easy_scripts setup: make the private environment, or put it in order.
 
-Shows one line per step in the console; the rest goes to a log in `logs`.
+Shows one line per step in the console, or a window after a double-click; the rest goes to a log
+in `logs`.
 """
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.kinds import KINDS
@@ -20,11 +25,14 @@ from easy_scripts.install.make_environment import (
     make_environment,
 )
 from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.install.words import in_words
+from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.judge import judge
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.time_left import TimeLeft
+from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
-from scripts.core.events import Done, Event, Note, Stage
+from scripts.core.events import Control, Done, Event, Note, Problem, Report, Stage
 
 DONE, MENDABLE, STOPPED = 0, 1, 2
 
@@ -65,45 +73,67 @@ class Console:
         self._stream.flush()
 
 
-def in_words(seconds: float) -> str:
-    """Such as "40 s" and "3 min"."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def ensure_environment(project: Project, wishes: Wishes) -> int:
-    """Make the environment, telling it in the console; the exit code."""
+def ensure_environment(project: Project, wishes: Wishes, report: Report | None = None) -> int:
+    """Make the environment, telling it to `report`, else in the console; the exit code."""
     previous = signal.signal(signal.SIGTERM, _stop)
+    tell = report or Console()
     try:
-        make_environment(project, wishes, Console())
+        make_environment(project, wishes, tell)
     except SuiteError as error:
-        sys.stderr.write(f"{error}\n")
-        return MENDABLE
+        return _fail(str(error), report)
     except OSError as error:  # a full disk, a file in use: from anywhere but pip
-        sys.stderr.write(explain_failure([str(error)], 1, "Set-up could not go on") + "\n")
-        return MENDABLE
+        return _fail(explain_failure([str(error)], 1, "Set-up could not go on"), report)
     except KeyboardInterrupt:
-        sys.stderr.write("Set-up was stopped. Start it again: it goes on where it stopped.\n")
+        _fail("Set-up was stopped. Start it again: it goes on where it stopped.", report)
         return STOPPED
     finally:
         signal.signal(signal.SIGTERM, previous)
     return DONE
 
 
+def _fail(message: str, report: Report | None) -> int:
+    if report:
+        report(Problem(message))
+    else:
+        sys.stderr.write(f"{message}\n")
+    return MENDABLE
+
+
 def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def finish(project: Project, with_bake: bool) -> int:
+def finish(project: Project, with_bake: bool, report: Report) -> int:
     """The practice bake and the line that set-up ends with; the exit code."""
     stamp = judge(project).stamp
     if with_bake:
-        print("  ... Practice bake (its pictures are in output/practice)", flush=True)
+        report(Stage("Practice bake (its pictures are in output/practice)"))
     proof = bake(project, stamp) if with_bake else Proof()
     if proof.code == STOPPED:
-        sys.stderr.write("The practice bake was stopped; everything is set up.\n")
+        report(Note("The practice bake was stopped; everything is set up."))
         return STOPPED
-    print(ready_line(stamp, proof))
+    report(Note(ready_line(stamp, proof)))
     return proof.code
+
+
+def run_for_window(project: Project, wishes: Wishes, with_bake: bool) -> int:
+    """Set up with events as JSON lines; "stop" on stdin, or its end, stops."""
+    control, ended = Control(), threading.Event()
+
+    def obey() -> None:
+        listen(control, sys.stdin).join()
+        if not ended.is_set():
+            _thread.interrupt_main()
+
+    with event_lines(control) as report:
+        threading.Thread(target=obey, daemon=True).start()
+        try:
+            code = ensure_environment(project, wishes, report)
+            return code or finish(project, with_bake, report)
+        except KeyboardInterrupt:
+            return STOPPED
+        finally:
+            ended.set()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -124,6 +154,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="only look whether everything is in order"
     )
     parser.add_argument(
+        "--events", action="store_true", help="write JSON lines, for a window that watches"
+    )
+    parser.add_argument(
         "--no-bake", action="store_true", help="leave out the practice bake at the end"
     )
     return parser
@@ -134,10 +167,18 @@ def main(arguments: Sequence[str]) -> int:
     options = make_parser().parse_args(arguments)
     project = Project()
     wishes = Wishes(kind=options.kind)
+    if options.events:
+        return run_for_window(project, wishes, not options.no_bake)
+    if not options.check and clicked(os.environ):
+        with suppress(ImportError, RuntimeError):  # no Tk, no screen: in the console, then
+            from easy_scripts.install.setup_window import show
+
+            print("Set-up goes on in its own window; this one closes with it.", flush=True)
+            return show(project, arguments)
     if not options.check:
         print(f"Setting up Easy LoRA in {project.root}", flush=True)
         code = ensure_environment(project, wishes)
-        return code or finish(project, not options.no_bake)
+        return code or finish(project, not options.no_bake, Console())
     try:
         shortcoming = check_environment(project, wishes, Console())
     except SuiteError as error:

@@ -59,8 +59,13 @@ class Examination:
         return "\n".join(lines) + "\n"
 
 
-def examine(project: Project, found: Graphics | None = None) -> Examination:
-    """Check everything and change nothing. found: the graphics cards, if they are known."""
+def examine(
+    project: Project, found: Graphics | None = None, with_windows: bool = True
+) -> Examination:
+    """Check everything and change nothing.
+
+    found: the graphics cards, if they are known; with_windows: whether to try if windows open.
+    """
     seen = Examination()
     found = graphics.detect() if found is None else found
     judgement = judge(project)
@@ -71,7 +76,8 @@ def examine(project: Project, found: Graphics | None = None) -> Examination:
     else:
         seen.findings += _inside(project, judgement)
     seen.findings += _torch_build(judgement, found)
-    seen.findings += surroundings.windows_possible(os.environ, sys.platform)
+    if with_windows:
+        seen.findings += surroundings.windows_possible(os.environ, sys.platform)
     seen.findings += surroundings.variables(os.environ)
     seen.findings += surroundings.memory(surroundings.total_memory())
     seen.findings += surroundings.spilling(found, sys.platform)

@@ -114,9 +114,7 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
     refuse_while_at_work(project)
     refuse_bad_place(project, kind, report)
-    report(Note(f"{choice.reason} PyTorch for {kind.title} is used."))
-    if not begun(project):
-        report(Note(f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk."))
+    report(Note(_in_words(project, choice)))
     project.stamp.unlink(missing_ok=True)
     report(Stage("Preparing the private environment"))
     note = make_skeleton(workshop, {"asked": asked, "kind": kind.name, "extras": extras})
@@ -159,6 +157,24 @@ def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     if choice.kind is None:
         raise SuiteError(choice.reason)
     return AUTO, choice
+
+
+def describe_plan(project: Project, wishes: Wishes) -> str:
+    """What set-up would do here, for people; nothing is changed.
+
+    Raises SuiteError when it could not be done.
+    """
+    _, choice = decide_kind(project, wishes)
+    refuse_bad_place(project, KINDS[choice.kind], lambda event: None)
+    return _in_words(project, choice)
+
+
+def _in_words(project: Project, choice: Choice) -> str:
+    kind = KINDS[choice.kind]
+    words = f"{choice.reason} PyTorch for {kind.title} is used."
+    if begun(project):
+        return f"{words} What is there already is checked and put in order."
+    return f"{words} About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk."
 
 
 def _extras(project: Project, wishes: Wishes) -> list[str]:

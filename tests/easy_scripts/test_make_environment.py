@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import random
 import shutil
@@ -521,3 +522,37 @@ def test_downloads_that_always_break_are_one_sentence_and_a_rerun_mends(
         monkeypatch.setenv("PIP_INDEX_URL", address)
         set_up(empty)
     assert judge(empty).whole
+
+
+WINDOW = """
+import sys
+from dataclasses import replace
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+from easy_scripts.install.command import run_for_window
+from easy_scripts.install.make_environment import Wishes
+from easy_scripts.launcher.project import Project
+wishes = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False)
+sys.exit(run_for_window(Project(Path(sys.argv[1])), wishes, with_bake=False))
+"""
+
+
+def test_a_window_gets_events_and_can_stop(moved):
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", WINDOW, str(moved.root), str(root)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        events = [json.loads(line) for line in child.stdout]
+    assert child.returncode == 0
+    assert events[-1]["text"].startswith("Ready: the processor")
+    assert {"stage", "note", "done"} <= {event["event"] for event in events}
+    shutil.rmtree(moved.environment)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdout.readline()
+        child.stdin.close()  # the window is gone
+        events = [json.loads(line) for line in child.stdout]
+    assert child.returncode == 2
+    assert "goes on where it stopped" in events[-1]["message"]

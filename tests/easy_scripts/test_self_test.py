@@ -8,6 +8,7 @@ import pytest
 
 from easy_scripts.install import command
 from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.install.words import in_words
 from easy_scripts.launcher.project import Project
 
 STAMP = {
@@ -90,13 +91,13 @@ def test_setup_ends_with_it(project, monkeypatch, capsys, code, arguments):
     assert command.main(arguments) == code
     shown = capsys.readouterr()
     if code == 2:
-        assert "everything is set up" in shown.err
+        assert "everything is set up" in shown.out
     else:
         wanted = "practice bake left out." if arguments else "practice bake 0 s."
         assert shown.out.splitlines()[-1].endswith(wanted)
 
 
 def test_seconds_in_words():
-    assert [command.in_words(each) for each in (4.4, 89, 90, 3599)] == [
+    assert [in_words(each) for each in (4.4, 89, 90, 3599)] == [
         "4 s", "89 s", "2 min", "60 min",
     ]  # fmt: skip

@@ -1,0 +1,6 @@
+"""Figures in the words of people."""
+
+
+def in_words(seconds: float) -> str:
+    """Such as "40 s" and "3 min"."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,130 @@
+"""The window of set-up: plan, progress, problem, the last line, stopping."""
+
+from __future__ import annotations
+
+import time
+import tkinter
+
+import pytest
+
+from easy_scripts.install import installer_window, setup_window
+from easy_scripts.install.doctor import Examination
+from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.child import Ended, LogLine
+from scripts.core.errors import SuiteError
+from scripts.core.events import Note, Problem, Stage
+
+
+class ScriptedChild:
+    """Stands in for the child process: gives what the test puts into `coming`."""
+
+    def __init__(self, module, arguments, folder):
+        self.command, self.coming, self.asked = (module, arguments), [], []
+
+    def messages(self):
+        coming, self.coming = self.coming, []
+        return coming
+
+    def ask(self, request):
+        self.asked.append(request)
+
+
+def until(window, condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        window.root.update()
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def window(screen, tmp_path, monkeypatch):
+    monkeypatch.setattr(setup_window, "Child", ScriptedChild)
+    monkeypatch.setattr(setup_window, "describe_plan", lambda project, wishes: "About 3 GB.")
+    window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), ["--no-bake"])
+    yield window
+    if window.root.tk.call("info", "commands", "."):
+        window.root.destroy()
+
+
+@pytest.fixture
+def running(window):
+    until(window, lambda: not window.start.instate(["disabled"]))
+    window.start.invoke()
+    return window
+
+
+def test_it_first_says_what_it_will_do(window):
+    until(window, lambda: window.notes["text"] == "About 3 GB.")
+    assert not window.start.instate(["disabled"])
+
+
+def test_it_shows_how_it_goes_and_the_last_line(running):
+    child = running._child
+    assert child.command == ("easy_scripts", ["setup", "--no-bake", "--events"])
+    child.coming = [Stage("Downloading torch, MB", 25, 100), LogLine("Collecting torch")]
+    until(running, lambda: "Collecting torch" in running.log.get("1.0", "end"))
+    assert running.stage["text"] == "Downloading torch, MB"
+    assert float(running.bar["value"]) == 25 and running.time["text"] == "25 of 100"
+    child.coming = [Note("Ready: the processor, 8-bit optimisers yes."), Ended(0)]
+    until(running, lambda: running.leave["text"] == "Close")
+    assert running.notes["text"].startswith("Ready:") and running.code == 0
+    assert running.stage["text"] == "Easy LoRA is ready."
+
+
+def test_a_problem_can_be_read_and_tried_again(running):
+    running._child.coming = [Problem("The disk is full. Make room."), Ended(1)]
+    until(running, lambda: running.start["text"] == "Try again")
+    assert running.problem["text"] == "The disk is full. Make room." and running.code == 1
+    running.start.invoke()
+    assert running.problem["text"] == "" and running._child is not None
+
+
+def test_stopping_asks_the_child_and_waits_for_it(running):
+    child = running._child
+    running.leave.invoke()
+    assert child.asked == ["stop"]
+    child.coming = [Ended(2)]
+    until(running, lambda: running.leave["text"] == "Close")
+    assert running.code == 2
+
+
+def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
+    def refuse(project, wishes):
+        raise SuiteError("Install NVIDIA's driver 580 or later.")
+
+    monkeypatch.setattr(setup_window, "describe_plan", refuse)
+    window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
+    until(window, lambda: "driver 580" in window.problem["text"])
+    window.close()
+
+
+def test_the_doctor_is_one_button_away(window, tmp_path, monkeypatch):
+    monkeypatch.setattr(setup_window, "examine", lambda project, with_windows: Examination())
+    until(window, lambda: window.notes["text"])
+    window.doctor.invoke()
+    until(window, lambda: "needed is in order" in window.log.get("1.0", "end"))
+    assert list((tmp_path / "logs").glob("doctor-*.txt"))
+
+
+def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
+    unpacked = []
+    monkeypatch.setattr(installer_window, "payload", lambda: tmp_path)
+    monkeypatch.setattr(installer_window, "shortcut_places", lambda desktop: [])
+    monkeypatch.setattr(installer_window, "run_setup", lambda folder, wait: 0)
+
+    def unpack(packed, folder):
+        unpacked.append(folder)
+        if len(unpacked) == 1:
+            raise SuiteError("holds other files")
+
+    monkeypatch.setattr(installer_window, "unpack", unpack)
+    window = installer_window.InstallerWindow(tkinter.Tk(), tmp_path / "a")
+    window.button.invoke()
+    until(window, lambda: window.message["text"] == "holds other files")
+    window.folder.set(str(tmp_path / "b"))
+    window.button.invoke()
+    until(window, lambda: window.code == 0)
+    assert unpacked == [tmp_path / "a", tmp_path / "b"]
+    with pytest.raises(tkinter.TclError):
+        window.root.winfo_exists()  # the window has closed
