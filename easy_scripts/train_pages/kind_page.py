@@ -49,6 +49,7 @@ class KindPage(Page):
         self._reasons = ttk.Label(content, style="Muted.TLabel", font=CAPTION,
                                   wraplength=theme.px(620))  # fmt: skip
         self._reasons.pack(anchor="w")
+        self._make_way(content)
         link = ttk.Button(content, text=self.texts("kind.all"), style="Wide.TButton",
                           command=self._to_all)  # fmt: skip
         link.pack(anchor="w", pady=(theme.px(10), 0))
@@ -94,15 +95,19 @@ class KindPage(Page):
         ttk.Label(line, text="GB").pack(side="left")
         self._card_name = ttk.Label(line, style="Muted.TLabel", font=CAPTION)
         self._card_name.pack(side="left", padx=theme.px(12))
+
+    def _make_way(self, parent: ttk.Frame) -> None:
+        """The choice among presets."""
         names = {self.texts(f"kind.preset.{name}"): name for name in PRESETS}
-        shown = tkinter.StringVar(line, next(
-            (text for text, name in names.items() if name == self._preset.get()), ""))  # fmt: skip
-        choice = ttk.Combobox(line, textvariable=shown, values=list(names), state="readonly",
-                              width=18)  # fmt: skip
-        choice.pack(side="right", padx=(0, theme.px(4)))
-        choice.bind("<<ComboboxSelected>>", lambda _: self._preset.set(names[shown.get()]))
-        ttk.Label(line, text=self.texts("kind.preset")).pack(side="right", padx=theme.px(8))
-        self._shown_preset = shown
+        shown = next((text for text, name in names.items() if name == self._preset.get()), "")
+        line = ttk.Frame(parent)
+        line.pack(fill="x", pady=(self.theme.px(10), 0))
+        ttk.Label(line, text=self.texts("kind.preset")).pack(side="left")
+        self._way = ttk.Combobox(line, values=list(names), state="readonly", width=18)
+        self._way.set(shown)
+        self._way.pack(side="left", padx=self.theme.px(8))
+        self._way.bind("<<ComboboxSelected>>",
+                       lambda _: self._preset.set(names[self._way.get()]))  # fmt: skip
 
     def enter(self) -> None:
         """Look for the card, and apply the choices to what is known now."""

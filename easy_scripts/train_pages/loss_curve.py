@@ -76,7 +76,7 @@ class LossCurve(tkinter.Canvas):
             self.create_line(left, y, right, y, fill=colours.line)
             self.create_text(left - px(8), y, anchor="e", text=f"{value:.3f}", font=CAPTION,
                              fill=colours.muted)  # fmt: skip
-        self.create_line(points(self.raw), fill=colours.line, width=px(1))
+        self.create_line(points(self.raw), fill=colours.muted, width=1, dash=(2, 3))
         self.create_line(points(self.smooth), fill=colours.accent, width=px(2), joinstyle="round")
         for step, x, anchor in ((first, left, "nw"), (last, right, "ne")):
             self.create_text(x, bottom + px(5), anchor=anchor, font=CAPTION, fill=colours.muted,

@@ -205,9 +205,9 @@ class PicturesPage(Page):
         if facts["tiny"]:
             lines.append((texts("pictures.tiny", count=len(facts["tiny"]),
                                 names=_names(facts["tiny"])), "Warning.TLabel"))  # fmt: skip
-        for key in ("duplicates", "near_duplicates"):
+        for key, style in (("duplicates", "Warning.TLabel"), ("near_duplicates", "Muted.TLabel")):
             for group in facts[key][:NAMES_SHOWN]:
-                lines.append((texts(f"pictures.{key}", names=_names(group)), "Warning.TLabel"))
+                lines.append((texts(f"pictures.{key}", names=_names(group)), style))
         return lines
 
     # --- mending -------------------------------------------------------------------------

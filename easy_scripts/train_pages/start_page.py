@@ -23,6 +23,7 @@ class StartPage(Page):
     """Ways to begin; each fills the answers and goes on."""
 
     name = "start"
+    next_text = None
 
     def build(self, body: ttk.Frame) -> None:
         """A card for each way, and the place for the report of a config."""
@@ -40,7 +41,7 @@ class StartPage(Page):
         self._cards = {}
         if paused and Path(str(paused.get("state", ""))).is_dir():
             self._add("resume", self._resume, str(paused["config"].get("output_name", "")))
-        self._add("new", self.wizard.next, accent=True)
+        self._add("new", self.wizard.go_on, accent=not paused)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
@@ -64,10 +65,6 @@ class StartPage(Page):
         """The way that most will take."""
         self._cards.get("resume", self._cards["new"]).button.focus_set()
 
-    def check(self) -> bool:
-        """Nothing can be wrong here."""
-        return True
-
     def offer(self, text: str, answer: str, action: Callable[[], None]) -> None:
         """The draft: not offered when it is the last bake, which has its own card."""
         memory = self.wizard.memory
@@ -76,7 +73,7 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         action()
-        self.wizard.next()
+        self.wizard.go_on()
 
     # --- ways ----------------------------------------------------------------------------
 

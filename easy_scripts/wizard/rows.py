@@ -129,8 +129,16 @@ class Row:
         self.label = ttk.Label(self.frame, text=self.texts.label(self.setting))
         self.label.grid(row=0, sticky="w")
         text = self.texts.help(self.setting)
-        ttk.Label(self.frame, text=text, style="Muted.TLabel", font=CAPTION,
-                  wraplength=self.theme.px(HELP_WIDTH)).grid(row=1, sticky="w")  # fmt: skip
+        self._help = ttk.Label(self.frame, text=text, style="Muted.TLabel", font=CAPTION,
+                               wraplength=self.theme.px(HELP_WIDTH))  # fmt: skip
+        self._help.grid(row=1, sticky="w")
+        self.frame.bind("<Configure>", self._wrap_help, add="+")
+
+    def _wrap_help(self, event: tkinter.Event) -> None:
+        """The help takes what the field leaves free beside it."""
+        taken = 0 if self.wide else self.field.winfo_reqwidth() + self.theme.px(28)
+        width = max(self.theme.px(120), min(self.theme.px(HELP_WIDTH), event.width - taken))
+        self._help.configure(wraplength=width)
 
     def _tip(self) -> str:
         """Help, range and default, and the name by which guides know the setting."""
