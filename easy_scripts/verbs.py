@@ -38,11 +38,6 @@ def practice(arguments: Sequence[str]) -> int:
     return run_in_environment("practice", "scripts.practice", arguments)
 
 
-def train(arguments: Sequence[str]) -> int:
-    """Train a LoRA."""
-    return run_in_environment("train", "scripts.train", arguments)
-
-
 def queue(arguments: Sequence[str]) -> int:
     """List and run several trainings."""
     return run_in_environment("queue", "easy_scripts.queue", arguments)
@@ -75,7 +70,8 @@ VERBS = {
         Verb("setup", "make the private environment, or put it in order", setup_command.main),
         Verb("doctor", "look at everything, say what is wrong; --mend mends it", doctor.main),
         Verb("practice", "bake the practice LoRA: the proof that everything works", practice),
-        Verb("train", "train a LoRA: train --config run.json", train),
+        Verb("train", "train a LoRA: opens a window; with flags, such as --config, in this console",
+             partial(window_or_command, "train", "scripts.train")),
         Verb("queue", "train one config after another: queue add FILE, queue run", queue),
         Verb("resize", "make LoRAs smaller: opens a window; with flags, in this console",
              partial(window_or_command, "resize", "scripts.resize_lora")),

@@ -161,7 +161,8 @@ class KindPage(Page):
         values = self._with_folders(advice, situation)
         self._fill(values)
         self._sentence.configure(text=self._in_words(advice, situation))
-        reasons = [advice.reasons[name] for name in REASONS if name in advice.reasons]
+        reasons = [advice.reasons[name] for name in REASONS if name in advice.reasons
+                   and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
             self._warning.configure(text="\n".join(advice.warnings))

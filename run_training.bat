@@ -1,0 +1,19 @@
+@echo off
+rem Trains a LoRA: double-click it, or drop a folder of pictures or a config onto it.
+rem It changes nothing outside this folder and %LOCALAPPDATA%\EasyLoRA, and asks for no
+rem administrator. All that it does is to find Python and run: python -m easy_scripts train
+setlocal EnableDelayedExpansion
+set "EASY_LORA_CLICKED="
+rem After a double-click or a drop, the command line of cmd names this file. Python reads it too:
+rem an "and" in the name of a dropped file cuts the arguments short.
+set "EASY_LORA_LINE=!CMDCMDLINE!"
+if defined EASY_LORA_LINE if not "!EASY_LORA_LINE:%~nx0=!"=="!EASY_LORA_LINE!" set "EASY_LORA_CLICKED=%~nx0"
+setlocal DisableDelayedExpansion
+if not exist "%~dp0easy_scripts\launcher\start.bat" goto alone
+"%~dp0easy_scripts\launcher\start.bat" train %*
+
+:alone
+echo The rest of Easy LoRA is not beside this file. If you opened the zip, close it, right-click
+echo it, choose "Extract all", and start run_training.bat in the folder that comes out.
+pause
+exit /b 1
