@@ -170,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.events:
         return run_for_window(project, wishes, not options.no_bake)
     if not options.check and clicked(os.environ):
-        with suppress(ImportError, RuntimeError):  # no Tk, no screen: in the console, then
+        with suppress(ImportError, SuiteError):  # no Tk, no screen: in the console, then
             from easy_scripts.install.setup_window import show
 
             print("Set-up goes on in its own window; this one closes with it.", flush=True)

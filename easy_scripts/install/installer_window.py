@@ -19,9 +19,12 @@ from easy_scripts.install.installer import (
     shortcut_places,
     unpack,
 )
+from easy_scripts.wizard.screen import open_root
 from scripts.core.errors import SuiteError
 
 POLL = 50  # milliseconds
+WIDTH = 480  # pixels of an ordinary screen
+ADVICE = "Use: EasyLoRA-Setup --silent --folder FOLDER"
 EXPLANATION = (
     "Easy LoRA is unpacked into a folder of its own, and then fetches Python and PyTorch into it: "
     "up to 3 GB to download, 8 GB on the disk. No administrator is needed, and nothing else on "
@@ -35,10 +38,10 @@ class InstallerWindow:
     def __init__(self, root: tkinter.Tk, folder: Path) -> None:
         self.root, self.code = root, MENDABLE
         self._error: str | None = None
-        root.title("Easy LoRA")
+        width = round(WIDTH * root.winfo_fpixels("1i") / 96)
         frame = ttk.Frame(root, padding=24)
         frame.pack(fill="both", expand=True)
-        ttk.Label(frame, text=EXPLANATION, wraplength=480).pack(anchor="w")
+        ttk.Label(frame, text=EXPLANATION, wraplength=width).pack(anchor="w")
         row = ttk.Frame(frame)
         row.pack(fill="x", pady=16)
         self.folder = tkinter.StringVar(root, str(folder))
@@ -48,7 +51,7 @@ class InstallerWindow:
         self.desktop = tkinter.BooleanVar(root, False)
         ttk.Checkbutton(frame, text="Add to the start menu", variable=self.menu).pack(anchor="w")
         ttk.Checkbutton(frame, text="Add to the desktop", variable=self.desktop).pack(anchor="w")
-        self.message = ttk.Label(frame, wraplength=480, foreground="#b00020")
+        self.message = ttk.Label(frame, wraplength=width, foreground="#b00020")
         self.message.pack(anchor="w", pady=(12, 0))
         self.bar = ttk.Progressbar(frame, mode="indeterminate")
         self.button = ttk.Button(frame, text="Install", command=self.install)
@@ -97,6 +100,7 @@ class InstallerWindow:
 
 def ask_and_install(folder: Path) -> int:
     """Show the window; the exit code: 0 when Easy LoRA was unpacked and set-up started."""
-    window = InstallerWindow(tkinter.Tk(), folder)
+    window = InstallerWindow(open_root("Easy LoRA", ADVICE), folder)
+    window.root.deiconify()
     window.root.mainloop()
     return DONE if window.code == DONE else MENDABLE

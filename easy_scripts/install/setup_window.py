@@ -18,14 +18,16 @@ from easy_scripts.install.make_environment import Wishes, describe_plan
 from easy_scripts.install.words import in_words
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
+from easy_scripts.wizard.screen import open_root
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Problem, Stage
 
 POLL = 50  # milliseconds
-WIDTH = 520
+WIDTH = 520  # pixels of an ordinary screen
 LOG_LINES = 500
-MENDABLE = 1
+DONE, STOPPED = 0, 2
+ADVICE = "Use: python -m easy_scripts setup"
 
 
 class SetupWindow:
@@ -33,12 +35,11 @@ class SetupWindow:
 
     def __init__(self, root: tkinter.Tk, project: Project, arguments: Sequence[str]) -> None:
         self.root, self.project = root, project
-        self.code = MENDABLE
+        self.code = STOPPED
         self._arguments = [*arguments, "--events"]
         self._child: Child | None = None
         self._time_left = TimeLeft()
         self._results: queue.SimpleQueue[tuple[Callable, str]] = queue.SimpleQueue()
-        root.title("Easy LoRA - Set-up")
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.bind("<Escape>", lambda event: self.close())
         root.bind("<Return>", lambda event: self.start.invoke())
@@ -47,18 +48,19 @@ class SetupWindow:
         self._poll()
 
     def _build(self) -> None:
+        width = round(WIDTH * self.root.winfo_fpixels("1i") / 96)
         frame = ttk.Frame(self.root, padding=24)
         frame.pack(fill="both", expand=True)
-        self.stage = ttk.Label(frame, text="Looking at this computer…", wraplength=WIDTH)
+        self.stage = ttk.Label(frame, text="Looking at this computer…", wraplength=width)
         self.stage.pack(anchor="w")
-        self.bar = ttk.Progressbar(frame, mode="indeterminate", length=WIDTH)
+        self.bar = ttk.Progressbar(frame, mode="indeterminate", length=width)
         self.bar.pack(fill="x", pady=12)
         self.bar.start()
         self.time = ttk.Label(frame)
         self.time.pack(anchor="w")
-        self.notes = ttk.Label(frame, wraplength=WIDTH)
+        self.notes = ttk.Label(frame, wraplength=width)
         self.notes.pack(anchor="w", pady=8)
-        self.problem = ttk.Label(frame, wraplength=WIDTH, foreground="#b00020")
+        self.problem = ttk.Label(frame, wraplength=width, foreground="#b00020")
         self.problem.pack(anchor="w")
         self.log = tkinter.Text(frame, height=8, width=70, state="disabled", relief="flat")
         self.log.pack(fill="both", expand=True, pady=8)
@@ -192,7 +194,11 @@ class SetupWindow:
 
 
 def show(project: Project, arguments: Sequence[str]) -> int:
-    """Show the window and stay until it is closed; the exit code. Raises tkinter.TclError."""
-    window = SetupWindow(tkinter.Tk(), project, arguments)
+    """Show the window and stay until it is closed: 0 when all is set up, else 2.
+
+    What went wrong was read in the window. Raises SuiteError when there is no screen.
+    """
+    window = SetupWindow(open_root("Easy LoRA - Set-up", ADVICE), project, arguments)
+    window.root.deiconify()
     window.root.mainloop()
-    return window.code
+    return DONE if window.code == DONE else STOPPED

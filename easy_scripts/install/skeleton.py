@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from easy_scripts.install.inspect_environment import read_packages
@@ -26,6 +27,7 @@ from easy_scripts.launcher.project import Project, write_json
 from scripts.core.errors import SuiteError
 
 OLD = ".venv-old-"
+IN_USE = "in-use-"
 NOT_OURS = ".venv-not-from-easy-lora-"
 
 
@@ -139,12 +141,23 @@ def _remove_old_ones(workshop: Workshop) -> None:
 
 
 def _remove_interpreter(project: Project) -> None:
-    """Remove the interpreter's links and settings, which `venv` would leave as they are."""
-    for path in [project.environment / "pyvenv.cfg", *project.python.parent.glob("python*")]:
+    """Remove the interpreter's links and settings, which `venv` would leave as they are.
+
+    Windows does not delete a program that runs (a tool may have started us with it), but lets it
+    be renamed; the next set-up removes it.
+    """
+    folder = project.python.parent
+    for path in folder.glob(IN_USE + "*"):
+        with suppress(OSError):
+            path.unlink()
+    for path in [project.environment / "pyvenv.cfg", *folder.glob("python*")]:
         try:
             path.unlink(missing_ok=True)
-        except OSError as error:
-            raise _in_use(path, error) from error
+        except OSError:
+            try:
+                path.rename(folder / f"{IN_USE}{time.time_ns()}-{path.name}")
+            except OSError as error:
+                raise _in_use(path, error) from error
 
 
 def _ensure_pip(workshop: Workshop) -> None:

@@ -166,6 +166,21 @@ def test_a_moved_folder_is_mended_without_installing_again(moved, monkeypatch):
     assert run_inside(moved, "import sys; print(sys.prefix)") == str(moved.environment)
 
 
+def test_a_moved_folder_is_mended_by_its_own_interpreter(moved, monkeypatch):
+    """On Windows a program that runs cannot be deleted, only renamed."""
+    unlink = Path.unlink
+
+    def windows_unlink(path, missing_ok=False):
+        if path.name == moved.python.name:
+            raise PermissionError(13, "in use")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", windows_unlink)
+    set_up(moved)
+    assert judge(moved).whole
+    assert list(moved.python.parent.glob(skeleton.IN_USE + "*"))
+
+
 def test_a_vanished_base_python_is_mended_without_installing_again(moved, monkeypatch):
     settings = moved.environment / "pyvenv.cfg"
     lines = settings.read_text().splitlines()
