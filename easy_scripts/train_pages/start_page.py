@@ -15,6 +15,7 @@ from easy_scripts.wizard.theme import CAPTION
 from scripts.core.files import PROJECT_FOLDER
 
 CONFIG_ENDINGS = (".json", ".toml")
+MODEL_ENDINGS = (".safetensors", ".ckpt")
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 SPOKEN_OF = ("refused", "unknown", "changed", "added", "not needed")  # fates of keys to be told
 
@@ -56,10 +57,16 @@ class StartPage(Page):
     def enter(self) -> None:
         """Look whether there is something to go on with; take a config that was dropped."""
         self._fill()
-        given = str(self.answers["train_data_dir"] or "")
-        if given.lower().endswith(CONFIG_ENDINGS) and Path(given).is_file():
+        self._sort_dropped(str(self.answers["train_data_dir"] or ""))
+
+    def _sort_dropped(self, path: str) -> None:
+        """What was dropped on the .bat counts as the pictures; a config or a model is none."""
+        ending = Path(path).suffix.lower()
+        if ending in CONFIG_ENDINGS and Path(path).is_file():
             self.answers["train_data_dir"] = None
-            self.open_config(given)
+            self.open_config(path)
+        elif ending in MODEL_ENDINGS and Path(path).is_file():
+            self.answers.update({"train_data_dir": None, "pretrained_model_name_or_path": path})
 
     def focus_first(self) -> None:
         """The way that most will take."""

@@ -1,0 +1,357 @@
+"""The training wizard, used by the robot: its pages, ways back and out, and a whole small bake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tkinter import ttk
+
+import pytest
+
+from easy_scripts import train
+from easy_scripts.queue import store as queue_store
+from easy_scripts.train_pages import base_page, finished_page, kind_page
+from easy_scripts.train_pages.graphics_card import Card
+from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
+from scripts.core.safetensors_header import read_header
+
+ROOT = Path(__file__).resolve().parents[3]
+BASE = ROOT / "scripts" / "practice" / "base.safetensors"
+TINY = {"resolution": "64", "min_bucket_reso": 64, "max_bucket_reso": 64, "train_batch_size": "4",
+        "max_train_epochs": "2", "network_dim": 4}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def this_pc(monkeypatch):
+    """A PC with a known card and no models in the usual folders."""
+    monkeypatch.setattr(base_page, "find_base_models", list)
+    card = Card("NVIDIA GeForce RTX 3060", 12, True)
+
+    def find(wizard, take):
+        wizard.facts["card"] = card
+        take(card)
+
+    monkeypatch.setattr(kind_page, "find_card", find)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Eight drawn pictures in a folder whose name is a trap."""
+    from scripts.practice.draw import draw_practice_set
+
+    folder = tmp_path / "my pictures & ü"
+    draw_practice_set(folder)
+    (inside,) = folder.iterdir()
+    for file in sorted(inside.iterdir())[16:]:
+        file.unlink()
+    inside.rename(folder / "3_zyx")
+    return folder
+
+
+@pytest.fixture
+def given(tmp_path, pictures):
+    """What a test bake has filled in from the start."""
+    return {**TINY, "output_dir": str(tmp_path / "out"), "train_data_dir": str(pictures),
+            "pretrained_model_name_or_path": str(BASE)}  # fmt: skip
+
+
+def begin(robot):
+    """From the first page to the base model."""
+    robot.click("Start here")
+    robot.until(lambda: "base" in robot.wizard.facts, "the base model is known")
+
+
+def to_pictures(robot):
+    begin(robot)
+    robot.click("Next")
+    robot.until(lambda: robot.wizard.facts.get("dataset", {}).get("complete"), "pictures known")
+
+
+def to_summary(robot):
+    to_pictures(robot)
+    robot.click("Next")
+    robot.click("Next")
+    robot.until(lambda: not robot.page._asking.busy, "the plan is made")
+
+
+def wait_for_end(robot):
+    robot.until(lambda: robot.page.name == "finished" or not robot.page.busy, "the bake ends")
+    assert robot.page.name == "finished", robot.seen()
+
+
+# --- pages ---------------------------------------------------------------------------------
+
+
+def test_the_base_model_is_told_at_once_and_a_lora_is_refused(open_robot, tmp_path):
+    robot = open_robot(train.PLAN)
+    robot.click("Start here")
+    robot.click("Next")
+    assert "Choose the base model" in robot.seen() and robot.page.name == "base"
+    lora = ROOT / "tests" / "data" / "resize" / "input.safetensors"
+    robot.page.rows[base_page.SETTING].variable.set(f'"{lora}"')
+    robot.click("Next")
+    robot.until(lambda: "it seems to be a LoRA" in robot.seen())
+    robot.pump(0.2)
+    assert robot.page.name == "base"
+    robot.page.rows[base_page.SETTING].variable.set(str(BASE))
+    robot.until(lambda: "Stable Diffusion 1.x" in robot.seen())
+    assert "it seems to be a LoRA" not in robot.seen()
+    robot.click("Next")
+    assert robot.page.name == "pictures"
+    robot.press("<Alt-b>")
+    assert "Stable Diffusion 1.x" in robot.seen()
+
+
+def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, pictures):
+    robot = open_robot(train.PLAN, given)
+    to_pictures(robot)
+    seen = robot.seen()
+    assert "8 pictures in 1 folder(s) · all with captions" in seen and "3_zyx" in seen
+    assert robot.page._trigger.get() == "zyx" and "is in every caption already" in seen
+    assert not robot.wizard.answers["caption_prefix"], "a word that is there is not put in front"
+    assert len(robot.page._thumbnails._pictures) == 7
+    field = robot.page._table._numbers[0]
+    field.set("5")
+    robot.until(lambda: "40 looks" in robot.seen())
+    assert robot.wizard.answers["folder_repeats"] == {"3_zyx": 5}
+    assert (pictures / "3_zyx").is_dir(), "nothing on the disk is renamed"
+    robot.page._trigger.set("sks")
+    assert robot.wizard.answers["caption_prefix"] == "sks, "
+    assert "is put in front of every caption" in robot.seen()
+
+
+def test_a_folder_without_pictures_bars_the_way_and_back_stays_open(open_robot, given, tmp_path):
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    robot = open_robot(train.PLAN, {**given, "train_data_dir": str(empty)})
+    begin(robot)
+    robot.click("Next")
+    robot.until(lambda: robot.page._problem)
+    robot.click("Next")
+    assert robot.page.name == "pictures" and str(robot.page._problem) in robot.seen()
+    robot.click("Back")
+    assert robot.page.name == "base"
+
+
+def test_choices_become_settings_and_hands_win_over_advice(open_robot, given):
+    del given["network_dim"], given["max_train_epochs"]
+    robot = open_robot(train.PLAN, given)
+    to_pictures(robot)
+    robot.click("Next")
+    answers = robot.wizard.answers
+    assert answers["network_dim"] == 32 and answers["network_alpha"] == 16
+    assert str(answers["train_batch_size"]) == "4" and answers["resolution"] == "64"
+    robot.click("A style", ttk.Radiobutton)
+    assert answers["network_dim"] == 64 and answers["network_alpha"] == 32
+    looks = answers["max_train_epochs"] * 3 * 8
+    assert 1000 <= looks <= 2600, "about so many looks as the table of advice asks for"
+    robot.press("<Alt-q>")
+    assert answers["max_train_epochs"] * 3 * 8 < looks
+    answers["network_dim"] = 20
+    robot.press("<Alt-c>")
+    assert answers["network_dim"] == 20, "what was set by hand stays"
+    assert answers["network_alpha"] == 16
+    assert "of 12 GB" in robot.seen()
+
+
+def test_every_setting_can_be_found_changed_and_put_back(open_robot, given):
+    robot = open_robot(train.PLAN, given)
+    to_summary(robot)
+    robot.press("<Alt-h>")
+    page = robot.page
+    assert page.name == "all_settings"
+    reached = set()
+    for group in range(1, len(page._groups) + 1):
+        page._chooser.current(group)
+        page._fill()
+        reached |= set(page._shown())
+    depends = {name for name, entry in robot.wizard.answers.declared.items() if entry.shown_when}
+    assert reached | depends == set(robot.wizard.answers.declared)
+    robot.type("gamma snr")
+    robot.until(lambda: "Min-SNR gamma" in robot.seen())
+    assert "LoRA size (dim)" not in robot.seen()
+    page.rows["min_snr_gamma"].variable.set("x")
+    robot.click("Next")
+    assert robot.page is page and "is not a number" in robot.seen()
+    page._reset("min_snr_gamma")
+    robot.pump()
+    assert "is not a number" not in robot.seen()
+    robot.click("Next")
+    assert robot.page.name == "summary"
+    robot.click("Back")
+    assert robot.page.name == "kind", "Back passes over the page with all settings"
+
+
+def test_a_config_of_another_tool_is_told_key_by_key_and_kept(open_robot, given, tmp_path):
+    config = tmp_path / "config-123.json"
+    config.write_text(json.dumps({"base_model": str(BASE), "img_folder": given["train_data_dir"],
+                                  "output_folder": given["output_dir"], "net_dim": 7, "alpha": 3,
+                                  "list_of_json_to_run": None, "num_epochs": 3,
+                                  "train_resolution": 64}))  # fmt: skip
+    robot = open_robot(train.PLAN, {"train_data_dir": str(config)})
+    robot.until(lambda: robot.wizard.answers["network_dim"] == 7)
+    assert "config-123.json: This is a config of the older popup scripts" in robot.seen()
+    robot.press("<Alt-m>")
+    assert robot.page.name == "summary"
+    robot.until(lambda: "a LoRA of size 7 (alpha 3)" in robot.seen())
+    robot.click("Back")
+    assert robot.page._kind.get() == kind_page.OWN and robot.wizard.answers["network_dim"] == 7
+
+
+def test_the_summary_saves_a_config_and_adds_to_the_queue(
+    open_robot, given, tmp_path, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
+    store = queue_store.QueueStore(tmp_path / "queue")
+    monkeypatch.setattr("easy_scripts.train_pages.summary_page.QueueStore", lambda: store)
+    robot = open_robot(train.PLAN, given)
+    to_summary(robot)
+    assert "12 steps in 2 rounds" in robot.seen()
+    assert robot.wizard.answers["output_name"] == "zyx"
+    file = tmp_path / "saved.json"
+    monkeypatch.setattr(robot.page, "choose_file", lambda: str(file))
+    robot.press("<Alt-f>")
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    assert saved["network_dim"] == 4 and saved["output_name"] == "zyx"
+    train.read(saved)
+    robot.click("Add to queue")
+    (bake,) = store.read().bakes
+    assert bake.name == "zyx" and bake.settings == saved
+
+
+@pytest.mark.parametrize("pages", range(5))
+def test_escape_on_any_page_loses_nothing(open_robot, given, pages, memory_folder):
+    robot = open_robot(train.PLAN, given)
+    ways = [lambda: begin(robot), *[lambda: robot.click("Next")] * 3, lambda: None]
+    for way in ways[:pages]:
+        way()
+    askings = [page._asking for page in robot.wizard.pages if hasattr(page, "_asking")]
+    children = [asking._child for asking in askings if asking._child]
+    robot.press("<Escape>")
+    assert not robot.open
+    for child in children:
+        child._process.wait(timeout=10)
+    if pages == 4:
+        again = open_robot(train.PLAN)
+        again.press("<Alt-u>")
+        assert again.wizard.answers["train_data_dir"] == given["train_data_dir"]
+
+
+def test_the_curve_takes_the_smoothing_off_again(screen):
+    import tkinter
+
+    from easy_scripts.wizard.catalogue import Catalogue
+    from easy_scripts.wizard.theme import Theme
+
+    root = tkinter.Tk()
+    root.withdraw()
+    curve = LossCurve(root, Theme(root), Catalogue("train", "en"))
+    losses, smooth = [0.5, 0.1, 0.3, 0.2], None
+    for step, loss in enumerate(losses, start=1):
+        smooth = loss if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * loss
+        curve.add(step, smooth)
+    assert curve.raw == pytest.approx(losses)
+    for step in range(5, 3000):
+        curve.add(step, 0.2)
+    assert len(curve.steps) <= 800 and curve.steps[0] == 1 and curve.steps[-1] == 2999
+    root.destroy()
+
+
+# --- bakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_from_the_first_page_to_a_finished_lora_in_six_clicks(open_robot, given, monkeypatch):
+    shown = []
+    monkeypatch.setattr(finished_page, "show_in_folder", shown.append)
+    robot = open_robot(train.PLAN, given)
+    clicks = 0
+    for text in ("Start here", "Next", "Next", "Next", "Start"):
+        robot.click(text)
+        clicks += 1
+        robot.until(lambda: not getattr(getattr(robot.page, "_asking", None), "busy", False))
+        if text == "Next":
+            robot.pump(0.2)
+    robot.until(lambda: robot.page.name in ("bake", "finished"), "the bake begins")
+    wait_for_end(robot)
+    robot.click("Show in folder")
+    assert clicks + 1 <= 6
+    made = Path(given["output_dir"]) / "zyx.safetensors"
+    assert shown == [made]
+    header = read_header(made)
+    assert header.tensors and header.metadata["ss_network_dim"] == "4"
+    assert "Previews over time" in robot.seen()
+    assert len(robot.page._pictures) == 2, "one preview a round"
+    assert "<lora:zyx:0.8>, zyx" in robot.seen()
+
+
+@pytest.mark.slow
+def test_pause_keeps_the_state_and_continue_ends_with_the_same_name(open_robot, given):
+    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "40"})
+    to_summary(robot)
+    robot.wizard.answers["sample_prompts"] = None
+    robot.wizard.answers["sample_every_n_epochs"] = None
+    robot.until(lambda: not robot.page._asking.busy)
+    robot.click("Start")
+    robot.until(lambda: robot.page.name == "bake" and robot.page._first_step, "a first step")
+    robot.click("Pause")
+    robot.until(lambda: not robot.page.busy, "paused")
+    assert "Paused." in robot.seen()
+    paused = robot.wizard.memory.get("paused", {})
+    assert Path(paused["state"]).is_dir()
+    robot.click("Continue")
+    wait_for_end(robot)
+    assert (Path(given["output_dir"]) / "zyx.safetensors").is_file()
+    assert not robot.wizard.memory.get("paused", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 0.5, 2.0, 5.0])
+def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
+    open_robot, given, moment, memory_folder
+):  # fmt: skip
+    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "200"})
+    to_summary(robot)
+    robot.click("Start")
+    robot.pump(moment)
+    child = robot.page._child
+    robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy, "it has stopped")
+    assert child._process.wait(timeout=10) == 2
+    seen = robot.seen()
+    files = list(Path(given["output_dir"]).glob("*.safetensors"))
+    assert ("is in zyx" in seen and files) or "Nothing was written" in seen
+    robot.click("Close")
+    assert not robot.open
+    again = open_robot(train.PLAN)
+    assert "Again like last time" in again.seen()
+    assert ("Go on where you paused" in again.seen()) == bool(files)
+
+
+@pytest.mark.slow
+def test_a_window_that_dies_leaves_a_child_that_saves(open_robot, given):
+    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "200"})
+    to_summary(robot)
+    robot.click("Start")
+    robot.until(lambda: robot.page.name == "bake" and robot.page._first_step, "a first step")
+    child = robot.page._child
+    robot.wizard.end()
+    assert child._process.wait(timeout=60) == 2
+    assert list(Path(given["output_dir"]).glob("zyx-step*.safetensors"))
+
+
+@pytest.mark.slow
+def test_the_practice_bake_is_reached_from_the_first_page(open_robot, tmp_path, monkeypatch):
+    from easy_scripts.train_pages import bake_page
+
+    monkeypatch.setattr(bake_page, "OUTPUT_FOLDER", tmp_path)
+    robot = open_robot(train.PLAN)
+    robot.press("<Alt-p>")
+    assert robot.page.name == "bake"
+    robot.until(lambda: (tmp_path / "practice" / "pictures").is_dir(), "pictures are drawn")
+    robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy, "it has stopped")
+    shutil.rmtree(tmp_path / "practice")
