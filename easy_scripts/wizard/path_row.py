@@ -43,6 +43,11 @@ class PathRow(VariableRow):
         """A path as it stands."""
         return "" if value is None else str(value)
 
+    def focus(self) -> None:
+        """Give the keyboard to the field, at the end of the path."""
+        super().focus()
+        self.show_end()
+
     def browse(self) -> None:
         """Let the user choose in the system's window."""
         chosen = self.choose()
