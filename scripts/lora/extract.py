@@ -1,0 +1,212 @@
+"""Take a LoRA out of two checkpoints: the best approximation of W_tuned - W_org, layer by layer.
+
+Both files are streamed; a layer is in memory only while it is decomposed. What differs by no more
+than the rounding to the other file's number format counts as equal, and a text encoder or a layer
+that is equal is left out. (sd-scripts leaves a text encoder out when no number of its first layer
+differs by 0.01, which also loses gentle trainings.)
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from scripts.core.errors import SettingError, SuiteError
+from scripts.core.events import Control, Facts, Note, Report, Saved
+from scripts.core.files import check_output_file
+from scripts.lora.checkpoint_keys import (
+    ATTENTION,
+    RESNET,
+    TEXT_ENCODER,
+    CheckpointModule,
+    open_checkpoint,
+)
+from scripts.lora.dense_svd import Singular, largest_singular
+from scripts.lora.extract_result import (
+    Difference,
+    ModelPair,
+    extract_metadata,
+    facts_of,
+    in_words,
+    notes,
+)
+from scripts.lora.ranks import Size, choose_rank
+from scripts.lora.result_metadata import ModuleSize
+from scripts.lora.tensor_files import (
+    PRECISIONS,
+    TensorFile,
+    decoded,
+    open_tensors,
+    to_precision,
+    write_tensors,
+)
+from scripts.lora.threads import in_threads
+from scripts.settings.extract import ExtractSettings
+
+ROUGHNESS = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3, "F8_E4M3": 4, "F8_E5M2": 5}
+
+
+def extract(settings: ExtractSettings, report: Report, control: Control) -> Path:
+    """Do what the settings say; the path of the LoRA.
+
+    Raises SettingError and SuiteError (nothing is written then), and Cancelled.
+    """
+    pair = _open_pair(settings)
+    check_output_file(
+        settings.result, [settings.model_org, settings.model_tuned], settings.overwrite
+    )
+    dtype = PRECISIONS[settings.save_precision or "fp16"]
+    with open_tensors(settings.model_org) as org, open_tensors(settings.model_tuned) as tuned:
+
+        def work(module: CheckpointModule) -> Difference:
+            return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dtype)
+
+        results = list(in_threads(work, pair.modules, "Comparing the models", report, control))
+    found = [result for result in results if result.tensors is not None]
+    if not found:
+        raise SettingError("model_tuned", f"{settings.model_tuned.name} and "
+                           f"{settings.model_org.name} are equal in all {len(results)} layers that "
+                           "a LoRA could hold. Choose two models that differ.")  # fmt: skip
+    for text in notes(results, pair, settings):
+        report(Note(text))
+    tensors = {
+        f"{result.name}.{key}": tensor for result in found for key, tensor in result.tensors.items()
+    }
+    write_tensors(settings.result, tensors, extract_metadata(found, pair, settings))
+    report(Saved(str(settings.result)))
+    facts = facts_of(results, pair, settings.result)
+    report(Facts(facts, in_words(facts)))
+    return settings.result
+
+
+def _open_pair(settings: ExtractSettings) -> ModelPair:
+    models = []
+    for name in ("model_org", "model_tuned"):
+        try:
+            models.append(open_checkpoint(getattr(settings, name)))
+        except SuiteError as error:
+            raise SettingError(name, str(error)) from error
+    original, tuned = models
+    if original.path.samefile(tuned.path):
+        raise SettingError("model_tuned", f"{tuned.path.name} is given as both models. Choose the "
+                           "model that it was made from as the original.")  # fmt: skip
+    if original.family is not tuned.family:
+        raise SettingError("model_tuned", f"{tuned.path.name} is {tuned.family.title}, and "
+                           f"{original.path.name} is {original.family.title}: there is no "
+                           "difference to take. Choose two models of the same kind.")  # fmt: skip
+    parts = {ATTENTION}
+    if settings.conv_dim is not None:
+        parts.add(RESNET)
+    if not settings.no_text_encoder:
+        parts.add(TEXT_ENCODER)
+    wanted = [module for module in original.modules.values() if module.part in parts]
+    modules = [module for module in wanted if module.name in tuned.modules]
+    for module in modules:
+        if tuned.modules[module.name].shape != module.shape:
+            raise SettingError("model_tuned", f"{tuned.path.name} and {original.path.name} have "
+                               "layers of different sizes, such as "
+                               f"{module.name}: there is no difference to take. Choose two models "
+                               "of the same kind.")  # fmt: skip
+    if not modules:
+        raise SettingError("model_tuned", f"{tuned.path.name} and {original.path.name} have no "
+                           "layer in common. Choose two whole models.")  # fmt: skip
+    return ModelPair(original, tuned, modules)
+
+
+def _difference(
+    place: CheckpointModule,
+    tuned_place: CheckpointModule,
+    org: TensorFile,
+    tuned: TensorFile,
+    settings: ExtractSettings,
+    dtype: str,
+) -> Difference:
+    before, after = _weight(place, org), _weight(tuned_place, tuned)
+    norm = float(np.linalg.norm(before))
+    dtypes = org.dtypes[place.key], tuned.dtypes[tuned_place.key]
+    if _equal(before, after, dtypes):
+        return Difference(place.name, norm)
+    change = (after - before).reshape(len(after), -1)
+    is_wide = math.prod(place.shape[2:]) > 1
+    largest = settings.conv_dim if is_wide else settings.dim
+    found, rank = _truncated(change, largest, settings)
+    up, down = _factors(found, rank, settings.clamp_quantile)
+    alpha = to_precision(np.float32(rank), dtype)
+    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])
+    stored_up = up * np.float32(rank / true_alpha)  # bf16 does not hold every rank
+    kernel = place.shape[2:]
+    tensors = {
+        "alpha": alpha,
+        "lora_up.weight": to_precision(stored_up.reshape(len(up), -1, *[1] * len(kernel)), dtype),
+        "lora_down.weight": to_precision(down.reshape(-1, *place.shape[1:]), dtype),
+    }
+    lost = _lost(change, found, rank, up, down, settings.clamp_quantile)
+    return Difference(
+        place.name, norm, tensors, ModuleSize(place.shape, rank, true_alpha),
+        math.sqrt(max(found.norm**2 - lost**2, 0.0)), lost,
+    )  # fmt: skip
+
+
+def _weight(place: CheckpointModule, file: TensorFile) -> np.ndarray:
+    """The layer's weight in float32. Raises SuiteError for values that are not numbers."""
+    weight = place.rows(file.read(place.key))
+    if not np.isfinite(weight.sum()) and not np.isfinite(weight).all():
+        raise SuiteError(f"The file {file.path.name} is damaged: {place.key} holds values that are "
+                         "not numbers. Choose another file.")  # fmt: skip
+    return weight
+
+
+def _equal(before: np.ndarray, after: np.ndarray, dtypes: tuple[str, str]) -> bool:
+    """Whether the weights are equal once both are rounded to the rougher of their formats."""
+    if np.array_equal(before, after):
+        return True
+    rougher = max(dtypes, key=lambda dtype: ROUGHNESS.get(dtype, 0))
+    if dtypes[0] == dtypes[1] or rougher not in ("F16", "BF16"):
+        return False
+    rounded = (to_precision(weight, rougher).data for weight in (before, after))
+    return next(rounded) == next(rounded)
+
+
+def _truncated(change: np.ndarray, largest: int, settings: ExtractSettings) -> tuple[Singular, int]:
+    """The singular triplets that the LoRA may need, and how many it gets."""
+    method = settings.dynamic_method
+    full = min(change.shape)
+    found = largest_singular(change, full if method == "sv_cumulative" else min(largest, full))
+    values = found.values
+    if method == "sv_fro":  # which asks what share of the whole the first ones have
+        values = np.append(values, math.sqrt(max(found.norm**2 - np.sum(values**2), 0.0)))
+    size = Size(largest, method=method, param=settings.dynamic_param)
+    return found, min(choose_rank(values, size, largest), len(found.values))
+
+
+def _factors(
+    found: Singular, rank: int, clamp_quantile: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """up (out, rank) and down (rank, columns); each has half of every singular value.
+
+    To clamp is sd-scripts' way: with up = U·S and down = Vᵀ, no number above the quantile of all.
+    """
+    left, right = found.left[:, :rank], found.right[:rank]
+    values = found.values[:rank].astype(np.float32)
+    if clamp_quantile is None:
+        root = np.sqrt(values)
+        return left * root, root[:, None] * right
+    left = left * values
+    limit = np.quantile(np.concatenate([left.ravel(), right.ravel()]), clamp_quantile)
+    return np.clip(left, -limit, limit), np.clip(right, -limit, limit)
+
+
+def _lost(
+    change: np.ndarray,
+    found: Singular,
+    rank: int,
+    up: np.ndarray,
+    down: np.ndarray,
+    clamp_quantile: float | None,
+) -> float:
+    """‖ΔW - up·down‖."""
+    if clamp_quantile is not None:
+        return float(np.linalg.norm(change - up @ down))
+    return math.sqrt(max(found.norm**2 - float(np.sum(found.values[:rank] ** 2)), 0.0))

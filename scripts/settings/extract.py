@@ -1,0 +1,117 @@
+"""The settings of `scripts.extract_lora`, declared once; `read_extract_settings` makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.core.declare import build, setting
+from scripts.core.errors import SettingError
+from scripts.settings.resize import METHODS, dynamic_error
+from scripts.settings.train_reading import read_precision
+
+NOT_NEEDED = {  # keys of sd-scripts' extraction
+    "sdxl": "the files tell what they are.",
+    "v2": "the files tell what they are.",
+    "v_parameterization": "the files tell what they are.",
+    "load_precision": "differences are always taken in float32.",
+    "min_diff": "a text encoder is left out when nothing but rounding differs.",
+    "device": "no graphics card is needed.",
+    "load_original_model_to": "no graphics card is needed.",
+    "load_tuned_model_to": "no graphics card is needed.",
+    "no_metadata": "the metadata say what was extracted.",
+}
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """Everything that an extraction can be told. None means "not set"."""
+
+    # fmt: off
+    model_org: Path | None = setting(
+        None, label="Original model", page="Models", path="file",
+        help="The checkpoint that the other was made from, such as the plain Stable Diffusion.")
+    model_tuned: Path | None = setting(
+        None, label="Tuned model", page="Models", path="file",
+        help="The checkpoint whose difference from the original becomes the LoRA.")
+    dim: int = setting(
+        64, label="LoRA size (dim)", page="Size", low=1, high=4096,
+        help="The dim of the LoRA, from 4 to 128. With a dynamic method it is the largest that a "
+        "layer may get.")
+    conv_dim: int | None = setting(
+        None, label="Size of convolutions", page="Size", low=1, high=4096, advanced=True,
+        help="The dim of 3x3 convolutions. Not set: the convolutions between the attention blocks "
+        "are left out, which makes a smaller LoRA that every program reads.")
+    dynamic_method: str | None = setting(
+        None, label="Dynamic method", page="Size", choices=METHODS, advanced=True,
+        help="Let each layer get the dim that it needs, by its singular values: those above the "
+        "largest divided by dynamic_param (sv_ratio), or as many as make up dynamic_param of their "
+        "sum (sv_cumulative, slow) or of the size of the change (sv_fro).")
+    dynamic_param: float | None = setting(
+        None, label="Dynamic value", page="Size", advanced=True,
+        shown_when=("dynamic_method", METHODS),
+        help="The number of the dynamic method: above 1 for sv_ratio, such as 8; between 0 and 1 "
+        "for the others, such as 0.95.")
+    clamp_quantile: float | None = setting(
+        None, label="Clamp quantile", page="Size", low=0.5, high=1, advanced=True,
+        help="Cut the largest numbers of the factors off at this quantile, such as 0.99, as "
+        "sd-scripts does; much of the difference is lost by that. Not set: nothing is cut off.")
+    no_text_encoder: bool = setting(
+        False, label="Leave out the text encoder", page="Size", advanced=True,
+        help="Take the difference of the U-Net alone. A text encoder in which nothing differs is "
+        "left out anyway.")
+    save_to: Path | None = setting(
+        None, label="Save as", page="Result", path="output file",
+        help="The new .safetensors file.")
+    overwrite: bool = setting(
+        False, label="Replace an older file", page="Result",
+        help="Save even if there is a file of that name already.")
+    save_precision: str | None = setting(
+        None, label="Number format", page="Result", choices=["float", "fp16", "bf16"],
+        read=read_precision, advanced=True,
+        help="The number format of the LoRA; not set: fp16.")
+    # fmt: on
+
+    @property
+    def result(self) -> Path:
+        """`save_to` with its ending, which may be left out."""
+        name = self.save_to.name
+        ending = "" if name.lower().endswith(".safetensors") else ".safetensors"
+        return self.save_to.with_name(name + ending)
+
+
+def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, list[str]]:
+    """The settings from raw values by name, and notes on renamed and unneeded keys.
+
+    Raises SettingErrors with everything that is wrong.
+    """
+    return build(ExtractSettings, values, _check_together, _foreign)
+
+
+def _foreign(key: str, raw: Any) -> str | None:
+    return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
+
+
+def _check_together(settings: ExtractSettings) -> list[SettingError]:
+    errors = []
+    for name, what in (("model_org", "original"), ("model_tuned", "tuned")):
+        if getattr(settings, name) is None:
+            errors.append(SettingError(name, f"The {what} model is not given. Choose its file."))
+    if settings.save_to is None:
+        errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
+                                   "for the new file."))  # fmt: skip
+    elif settings.save_to.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
+        errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
+                                   "file. Write the ending .safetensors."))  # fmt: skip
+    method, param = settings.dynamic_method, settings.dynamic_param
+    if method is None and param is not None:
+        errors.append(SettingError("dynamic_method", "A dynamic value is given, but no method. "
+                                   f"Choose one of: {', '.join(METHODS)}."))  # fmt: skip
+    elif method is not None and param is None:
+        errors.append(SettingError("dynamic_param", f"{method} needs its number. Give one, such as "
+                                   f"{8 if method == 'sv_ratio' else 0.95}."))  # fmt: skip
+    elif method is not None and (error := dynamic_error(method, param)):
+        errors.append(error)
+    return errors
