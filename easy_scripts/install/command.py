@@ -157,6 +157,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--events", action="store_true", help="write JSON lines, for a window that watches"
     )
     parser.add_argument(
+        "--no-window", action="store_true", help="stay in the console after a double-click too"
+    )
+    parser.add_argument(
         "--no-bake", action="store_true", help="leave out the practice bake at the end"
     )
     return parser
@@ -169,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
     wishes = Wishes(kind=options.kind)
     if options.events:
         return run_for_window(project, wishes, not options.no_bake)
-    if not options.check and clicked(os.environ):
+    if clicked(os.environ) and not (options.check or options.no_window):
         with suppress(ImportError, SuiteError):  # no Tk, no screen: in the console, then
             from easy_scripts.install.setup_window import show
 

@@ -24,7 +24,9 @@ LIST = "easy_lora_files.txt"  # what was unpacked: a later version removes what 
 NEEDED_GB = 9.0  # the largest kind, and some room
 DONE, MENDABLE = 0, 1
 NEW_CONSOLE = 0x00000010  # CREATE_NEW_CONSOLE: set-up shows its steps there
+NO_WINDOW = 0x08000000  # CREATE_NO_WINDOW
 SHORTCUTS = {
+    "Easy LoRA - Train": "run_training.bat",
     "Easy LoRA - Make smaller": "lora_resize.bat",
     "Easy LoRA - Merge": "lora_merge.bat",
     "Easy LoRA - Extract": "lora_extract.bat",
@@ -98,7 +100,7 @@ def make_shortcuts(folder: Path, places: Sequence[Path]) -> int:
             subprocess.run(
                 ["powershell.exe", "-NoProfile", "-NonInteractive", "-Command", MAKE_SHORTCUT],
                 env={**os.environ, **variables}, stdin=subprocess.DEVNULL, check=False,
-                creationflags=0x08000000, capture_output=True,
+                creationflags=NO_WINDOW, capture_output=True,
             )  # fmt: skip
             made += link.is_file()
     return made
@@ -111,22 +113,26 @@ def shortcut_places(desktop: bool) -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
-def run_setup(folder: Path, wait: bool) -> int:
-    """Start setup.bat in a console of its own; its exit code if waited for."""
+def run_setup(folder: Path, silently: bool) -> int:
+    """Start setup.bat, in a console of its own; silently, its exit code is waited for."""
     if sys.platform == "win32":
         command = ["cmd.exe", "/c", "setup.bat"]
+        flags = NO_WINDOW if silently else NEW_CONSOLE
     else:
-        command = ["python3", "-m", "easy_scripts", "setup"]
-    process = subprocess.Popen(
-        command, cwd=folder, creationflags=NEW_CONSOLE if sys.platform == "win32" else 0
-    )
-    return process.wait() if wait else DONE
+        command, flags = ["python3", "-m", "easy_scripts", "setup"], 0
+    if not silently:
+        subprocess.Popen(command, cwd=folder, creationflags=flags)
+        return DONE
+    return subprocess.run(
+        [*command, "--no-window"], cwd=folder, creationflags=flags, stdin=subprocess.DEVNULL,
+        check=False,
+    ).returncode  # fmt: skip
 
 
 def install_silently(folder: Path, with_setup: bool) -> int:
     """Unpack and set up without a question; the exit code."""
     unpack(payload(), folder)
-    return run_setup(folder, wait=True) if with_setup else DONE
+    return run_setup(folder, silently=True) if with_setup else DONE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

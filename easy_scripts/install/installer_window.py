@@ -94,7 +94,7 @@ class InstallerWindow:
             self.message["text"] = self._error
             self.button.state(["!disabled"])
             return
-        self.code = run_setup(folder, wait=False)
+        self.code = run_setup(folder, silently=False)
         self.root.destroy()
 
 

@@ -16,6 +16,8 @@ from tkinter import ttk
 from easy_scripts.install.doctor import examine, write_report
 from easy_scripts.install.make_environment import Wishes, describe_plan
 from easy_scripts.install.words import in_words
+from easy_scripts.launcher.handover import open_window
+from easy_scripts.launcher.judge import judge
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from easy_scripts.wizard.screen import open_root
@@ -42,7 +44,7 @@ class SetupWindow:
         self._results: queue.SimpleQueue[tuple[Callable, str]] = queue.SimpleQueue()
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.bind("<Escape>", lambda event: self.close())
-        root.bind("<Return>", lambda event: self.start.invoke())
+        root.bind("<Return>", self._press)
         self._build()
         self._later(lambda: describe_plan(project, Wishes()), self._show_plan)
         self._poll()
@@ -69,9 +71,15 @@ class SetupWindow:
         self.doctor = ttk.Button(buttons, text="What is wrong?", command=self._examine)
         self.start = ttk.Button(buttons, text="Set up", command=self.run)
         self.start.state(["disabled"])
+        self.train = ttk.Button(buttons, text="Train a LoRA", command=self._open_training)
         self.leave = ttk.Button(buttons, text="Close", command=self.close)
         for button in (self.doctor, self.start, self.leave):
             button.pack(side="left", padx=(8, 0))
+
+    def _press(self, event: tkinter.Event) -> None:
+        """Return presses the button that has the focus, else starts."""
+        focused = isinstance(event.widget, ttk.Button)
+        (event.widget if focused else self.start).invoke()
 
     # --- before ----------------------------------------------------------------------------
 
@@ -157,7 +165,8 @@ class SetupWindow:
         self._rest("Easy LoRA is ready." if code == 0 else "Set-up has not come to its end.")
         if code == 0:
             self.bar["value"] = 100
-            self.leave.focus_set()
+            self.train.pack(side="left", padx=(8, 0), before=self.leave)
+            self.train.focus_set()
 
     def _write(self, text: str) -> None:
         self.log.configure(state="normal")
@@ -183,6 +192,18 @@ class SetupWindow:
     def _show_report(self, report: str) -> None:
         self._rest("What the doctor found")
         self._write(report)
+
+    def _open_training(self) -> None:
+        """Open the training wizard, and leave when it is there."""
+        self.stage["text"] = "Opening the training wizard…"
+
+        def start() -> str:
+            stamp = judge(self.project).stamp
+            if open_window(self.project, "easy_scripts.window", ["train"], stamp):
+                raise SuiteError("The training wizard did not open. Ask the doctor.")
+            return ""
+
+        self._later(start, lambda _: self.close())
 
     def close(self) -> None:
         """Stop what runs, else leave."""

@@ -83,7 +83,7 @@ def test_silently(first, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(installer, "payload", lambda: first)
     monkeypatch.setattr(installer, "NEEDED_GB", ROOM)
     runs = []
-    monkeypatch.setattr(installer, "run_setup", lambda folder, wait: runs.append(folder) or 7)
+    monkeypatch.setattr(installer, "run_setup", lambda folder, silently: runs.append(folder) or 7)
     folder = tmp_path / "x"
     assert installer.main(["--silent", "--no-setup", "--folder", str(folder)]) == 0 and not runs
     assert installer.main(["--silent", "--folder", str(folder)]) == 7 and runs == [folder]
@@ -95,6 +95,11 @@ def test_silently(first, tmp_path, monkeypatch, capsys):
 def test_an_installer_without_its_payload_says_so():
     with pytest.raises(SuiteError, match="Download it again"):
         installer.payload()
+
+
+def test_every_tool_gets_a_shortcut():
+    tools = {path.name for path in ROOT.glob("*.bat")} - {"uninstall.bat"}
+    assert set(installer.SHORTCUTS.values()) == tools
 
 
 def test_the_zip_holds_what_is_needed_and_nothing_more(tmp_path):

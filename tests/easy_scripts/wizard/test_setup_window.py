@@ -72,6 +72,17 @@ def test_it_shows_how_it_goes_and_the_last_line(running):
     assert running.stage["text"] == "Easy LoRA is ready."
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_afterwards_the_training_wizard_can_be_opened(running, monkeypatch, code):
+    opened = []
+    monkeypatch.setattr(setup_window, "open_window", lambda *given: opened.append(given) or code)
+    running._child.coming = [Ended(0)]
+    until(running, running.train.winfo_manager)
+    running.train.invoke()
+    until(running, lambda: opened and (code == 0 or running.problem["text"]))
+    assert opened[0][1:3] == ("easy_scripts.window", ["train"])
+
+
 def test_a_problem_can_be_read_and_tried_again(running):
     running._child.coming = [Problem("The disk is full. Make room."), Ended(1)]
     until(running, lambda: running.start["text"] == "Try again")
@@ -111,7 +122,7 @@ def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
     unpacked = []
     monkeypatch.setattr(installer_window, "payload", lambda: tmp_path)
     monkeypatch.setattr(installer_window, "shortcut_places", lambda desktop: [])
-    monkeypatch.setattr(installer_window, "run_setup", lambda folder, wait: 0)
+    monkeypatch.setattr(installer_window, "run_setup", lambda folder, silently: 0)
 
     def unpack(packed, folder):
         unpacked.append(folder)
