@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wine_pc import ROOT, windows_path
+from wine_pc import ROOT, Wine, windows_path
 
 pytestmark = pytest.mark.slow
 sys.path.append(str(ROOT / "tests" / "easy_scripts"))
@@ -68,12 +68,34 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     tests = pc.project / "tests" / "easy_scripts"
     tests.mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "easy_scripts" / "set_up_made_up_project.py", tests)
-    done = pc.wine.run(
-        [windows_path(windows_python / "python.exe"),
-         windows_path(tests / "set_up_made_up_project.py"), windows_path(pc.project)],
-        pc.folder,
-        {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": windows_path(wheels), "PIP_NO_CACHE_DIR": "1"},
-    )  # fmt: skip
+    command = [
+        windows_path(windows_python / "python.exe"),
+        windows_path(tests / "set_up_made_up_project.py"), windows_path(pc.project),
+    ]  # fmt: skip
+    source = {
+        "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": windows_path(wheels), "PIP_NO_CACHE_DIR": "1",
+    }  # fmt: skip
+    done = pc.wine.run(command, pc.folder, source)
+    assert done.returncode == 1 and "Move the folder to a short path" in done.stdout
+    assert not (pc.project / ".venv").exists()
+    file_system = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
+    allow = [
+        "reg",
+        "add",
+        file_system,
+        "/v",
+        "LongPathsEnabled",
+        "/t",
+        "REG_DWORD",
+        "/d",
+        "1",
+        "/f",
+    ]
+    pc.wine.run(allow, pc.folder)
+    try:
+        done = pc.wine.run(command, pc.folder, source)
+    finally:
+        pc.wine.run(["reg", "delete", file_system, "/v", "LongPathsEnabled", "/f"], pc.folder)
     assert done.returncode == 0, done.stdout
     assert (pc.project / ".venv" / "easy_lora_whole.json").exists()
     again = pc.wine.run(
@@ -84,6 +106,50 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     assert again.stdout.strip() == "tiny " + windows_path(pc.project / ".venv")
     assert os.path.lexists(pc.project / ".venv" / "Scripts" / "pythonw.exe")
     assert Path(pc.project / "logs").exists()
+
+
+WINDOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from easy_scripts.install.setup_window import SetupWindow
+from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.screen import open_root
+window = SetupWindow(open_root("Easy LoRA", ""), Project(Path(sys.argv[2])), [])
+window.root.deiconify()
+end = time.monotonic() + 30
+while time.monotonic() < end and not window.start.instate(["!disabled"]):
+    window.root.update()
+    time.sleep(0.02)
+print(window.root.winfo_viewable(), window.root.winfo_width() > 300, window.notes["text"])
+"""
+
+
+def test_the_window_of_setup_opens(pc, windows_python, tmp_path):
+    """With Windows' Python and Tk, on a screen and in a Windows of its own."""
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    try:
+        with os.fdopen(read) as answer:
+            display = {"DISPLAY": f":{answer.readline().strip()}"}
+        wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
+        wine.prefix.mkdir()
+        script = tmp_path / "window.py"
+        script.write_text(WINDOW)
+        with wine.kept_warm():
+            done = wine.run(
+                [windows_path(windows_python / "python.exe"), windows_path(script),
+                 windows_path(pc.project), "C:\\EasyLoRA"],
+                tmp_path,
+            )  # fmt: skip
+    finally:
+        screen.terminate()
+        screen.wait()
+    assert done.stdout.startswith("1 True No NVIDIA or Intel Arc graphics card"), done.stdout
 
 
 @pytest.fixture(scope="session")

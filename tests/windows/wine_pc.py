@@ -47,6 +47,7 @@ class Wine:
 
     prefix: Path
     stub: Path
+    screen: Mapping[str, str] = field(default_factory=dict)  # DISPLAY, where windows are wanted
 
     def run(
         self, command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
@@ -65,6 +66,7 @@ class Wine:
             "PATH": os.environ["PATH"], "HOME": str(self.prefix), "LC_ALL": "C.UTF-8",
             "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all", "KMP_AFFINITY": "disabled",
             "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+            **self.screen,
         }  # fmt: skip
 
     @contextmanager
