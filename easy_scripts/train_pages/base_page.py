@@ -136,9 +136,9 @@ class BasePage(Page):
         for path in paths:
             line = ttk.Frame(self._others)
             line.pack(fill="x")
-            ttk.Button(line, text=short_path(path.name, 44), style="Toolbutton",
+            ttk.Button(line, text=short_path(path.name, 36), style="Toolbutton",
                        command=lambda path=path: self._choose(path)).pack(side="left")  # fmt: skip
-            ttk.Label(line, text=short_path(path.parent, 50), style="Muted.TLabel",
+            ttk.Label(line, text=short_path(path.parent, 34), style="Muted.TLabel",
                       font=CAPTION).pack(side="left", padx=theme.px(8))  # fmt: skip
 
     def _choose(self, path: Path) -> None:

@@ -31,7 +31,7 @@ class Figures(ttk.Frame):
             value = ttk.Label(self, style="Strong.TLabel", text="–")
             value.grid(row=1, column=column, sticky="w")
             self._values[name] = value
-        self._round = ttk.Progressbar(self, maximum=1000)
+        self._round = ttk.Progressbar(self, maximum=1000, length=theme.px(70))
         self._round.grid(row=2, column=1, sticky="ew", padx=(0, theme.px(24)),
                          pady=(theme.px(4), 0))  # fmt: skip
         self._alarm = ttk.Label(self, style="Warning.TLabel", wraplength=theme.px(640))

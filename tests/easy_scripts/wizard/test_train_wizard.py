@@ -288,7 +288,7 @@ def test_from_the_first_page_to_a_finished_lora_in_six_clicks(open_robot, given,
 
 @pytest.mark.slow
 def test_pause_keeps_the_state_and_continue_ends_with_the_same_name(open_robot, given):
-    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "40"})
+    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "12"})
     to_summary(robot)
     robot.wizard.answers["sample_prompts"] = None
     robot.wizard.answers["sample_every_n_epochs"] = None

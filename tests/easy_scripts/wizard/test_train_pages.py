@@ -1,0 +1,153 @@
+"""Every page and state of the training wizard, in light and dark, at 100 to 300 %: nothing is cut
+off. With EASY_LORA_PICTURES=FOLDER each state is also saved as a picture, to be looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import virtual_screen
+from test_every_page import Tour
+from test_train_wizard import BASE, TINY
+
+from easy_scripts import train
+from easy_scripts.train_pages import base_page, kind_page
+from easy_scripts.train_pages.graphics_card import Card
+
+LOOKS = [
+    ("en", "light", 100, (1366, 768)),
+    ("en", "dark", 100, (1366, 768)),
+    ("en", "light", 200, (2732, 1536)),
+    ("en", "dark", 200, (2732, 1536)),
+    ("ja", "light", 150, (1920, 1080)),
+    ("en", "light", 300, (3840, 2160)),
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Pictures with faults, base models with long names, and a known card."""
+    from PIL import Image
+
+    from scripts.practice.draw import draw_practice_set
+
+    draw_practice_set(tmp_path / "pictures")
+    (tmp_path / "pictures").joinpath("10_zyx").rename(tmp_path / "pictures" / "10_zyx one")
+    other = tmp_path / "pictures" / "a folder with quite a long name and no number"
+    other.mkdir()
+    for number in range(3):
+        Image.new("RGB", (600 + 90 * number, 400), (40 * number, 90, 60)).save(
+            other / f"{number}.png")  # fmt: skip
+    (other / "broken.png").write_bytes(b"no picture")
+    models = [tmp_path / f"{name}.safetensors" for name in ("anime full", "a" * 90)]
+    monkeypatch.setattr(base_page, "find_base_models", lambda: models)
+    card = Card("NVIDIA GeForce RTX 4070 Ti SUPER", 16, True)
+
+    def find(wizard, take):
+        wizard.facts["card"] = card
+        take(card)
+
+    monkeypatch.setattr(kind_page, "find_card", find)
+    return tmp_path
+
+
+def values(folder: Path) -> dict:
+    return {**TINY, "max_train_epochs": "6", "folder_repeats": {"10_zyx one": 2},
+            "output_dir": str(folder / "out"),
+            "train_data_dir": str(folder / "pictures"),
+            "pretrained_model_name_or_path": str(BASE)}  # fmt: skip
+
+
+def settled(tour: Tour) -> None:
+    """Wait until nothing is being asked."""
+    tour.robot.until(lambda: not getattr(getattr(tour.robot.page, "_asking", None), "busy", False))
+
+
+def walk(tour: Tour, folder: Path) -> None:
+    """From the first page to the summary."""
+    robot = tour.robot
+    tour.look("start")
+    robot.wizard.go_on()
+    robot.page.rows[base_page.SETTING].variable.set(str(folder / "none.safetensors"))
+    robot.wizard.next()
+    tour.look("base-wrong")
+    robot.page.rows[base_page.SETTING].variable.set(str(BASE))
+    settled(tour)
+    tour.look("base")
+    robot.wizard.next()
+    settled(tour)
+    tour.look("pictures")
+    robot.page._trigger.set("sks")
+    tour.unfold()
+    tour.look("pictures-below")
+    robot.wizard.next()
+    tour.look("kind")
+    tour.unfold()
+    tour.look("kind-reasons")
+    robot.page._to_all()
+    tour.look("settings-changed")
+    robot.page._chooser.current(4)
+    robot.page._fill()
+    tour.look("settings-amount")
+    robot.page.search.focus_force()
+    robot.page._sought.set("learning rate")
+    robot.pump(0.5)
+    tour.look("settings-search")
+    robot.wizard.next()
+    settled(tour)
+    tour.look("summary")
+
+
+def bake(tour: Tour) -> None:
+    """Baking, paused, finished."""
+    robot = tour.robot
+    robot.page.rows["sample_prompts"].variable.set("zyx, red background --s 4")
+    settled(tour)
+    robot.wizard.next()
+    tour.look("bake-begins")
+    robot.until(lambda: robot.page._first_step and len(robot.page._curve.steps) > 2)
+    robot.page._pause()
+    robot.until(lambda: not robot.page.busy)
+    tour.look("paused")
+    robot.page._continue()
+    robot.until(lambda: len(robot.page._strip._previews) >= 2)
+    tour.look("bake")
+    tour.question()
+    robot.page.leave_busy()
+    robot.until(lambda: robot.page.name == "finished")
+    tour.look("finished")
+    robot.wizard.go_to(0)
+    tour.look("start-again")
+
+
+def other_states(label: str, folder: Path) -> None:
+    """A config of another tool, with its report; what is wrong on the summary."""
+    config = folder / "config-123.json"
+    config.write_text(json.dumps({"base_model": "C:\\gone.safetensors", "net_dim": 7, "nonsense": 3,
+                                  "list_of_json_to_run": None, "lowram": True,
+                                  "optimizer_type": "AdamW8bit"}))  # fmt: skip
+    tour = Tour(f"{label}-config", train.PLAN, {"train_data_dir": str(config)})
+    tour.robot.until(lambda: tour.robot.wizard.answers["network_dim"] == 7)
+    tour.look("report")
+    tour.robot.page._to_summary()
+    settled(tour)
+    tour.look("summary-wrong")
+    tour.robot.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "theme", "scale", "size"), LOOKS)
+def test_nothing_is_cut_off(memory_folder, monkeypatch, folder, language, theme, scale, size):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", language)
+    monkeypatch.setenv("EASY_LORA_THEME", theme)
+    monkeypatch.setenv("EASY_LORA_SCALE", str(scale))
+    label = f"{language}-{theme}-{scale}"
+    with virtual_screen(*size):
+        tour = Tour(label, train.PLAN, values(folder))
+        walk(tour, folder)
+        if scale <= 200:
+            bake(tour)
+        tour.robot.end()
+        other_states(label, folder)
