@@ -127,6 +127,8 @@ print(window.root.winfo_viewable(), window.root.winfo_width() > 300, window.note
 
 def test_the_window_of_setup_opens(pc, windows_python, tmp_path):
     """With Windows' Python and Tk, on a screen and in a Windows of its own."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
     read, write = os.pipe()
     screen = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],

@@ -56,7 +56,7 @@ class Wine:
         return subprocess.run(
             [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=120, encoding="utf-8", errors="replace",
+            timeout=300, encoding="utf-8", errors="replace",
         )  # fmt: skip
 
     @property
