@@ -40,8 +40,7 @@ class BakePage(WorkPage):
         self._curve = LossCurve(self._bake, theme, self.texts)
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
-        self._buttons = ttk.Frame(body)
-        self._buttons.pack(fill="x", before=self._notes, pady=(theme.px(4), theme.px(12)))
+        self._buttons = ttk.Frame(self._bake)
         self._button: dict[str, ttk.Button] = {}
         for key in BUTTONS:
             label, place = self.wizard.access_key(
@@ -50,7 +49,7 @@ class BakePage(WorkPage):
                                 command=getattr(self, f"_{key}"))  # fmt: skip
             button.pack(side="left", padx=(0, theme.px(8)))
             self._button[key] = button
-        self._after = ttk.Frame(body)
+        self._after = ttk.Frame(self._bake)
 
     # --- running -------------------------------------------------------------------------
 
@@ -81,13 +80,15 @@ class BakePage(WorkPage):
 
     def _reset_looks(self) -> None:
         super()._reset_looks()
-        if not self._resume:
+        if self._resume:
+            self._curve.go_on()
+        else:
             self._curve.clear()
             self._strip.clear()
             self._strip.pack_forget()
         self._figures.clear()
         self._after.pack_forget()
-        self._buttons.pack(fill="x", before=self._notes, pady=(self.theme.px(4), self.theme.px(12)))
+        self._buttons.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
         self._let_buttons(False)
 
     def _let_buttons(self, usable: bool) -> None:
@@ -227,7 +228,7 @@ class BakePage(WorkPage):
             style = "Wide.TButton" if index or not self._state else "Accent.TButton"
             ttk.Button(self._after, text=label, underline=place, style=style,
                        command=action).pack(side="left", padx=(0, self.theme.px(8)))  # fmt: skip
-        self._after.pack(fill="x", before=self._notes, pady=(0, self.theme.px(12)))
+        self._after.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
         self._after.winfo_children()[0].focus_set()
 
     def _continue(self) -> None:

@@ -161,7 +161,9 @@ class KindPage(Page):
         values = self._with_folders(advice, situation)
         self._fill(values)
         self._sentence.configure(text=self._in_words(advice, situation))
-        reasons = [advice.reasons[name] for name in REASONS if name in advice.reasons
+        labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
+        reasons = [f"{labels[name]} – {advice.reasons[name]}"
+                   for name in REASONS if name in advice.reasons
                    and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:

@@ -28,7 +28,12 @@ class LossCurve(tkinter.Canvas):
         self.steps: list[int] = []
         self.smooth: list[float] = []
         self.raw: list[float] = []
+        self._fresh = True
         self._draw()
+
+    def go_on(self) -> None:
+        """A new process goes on: its smoothing begins anew."""
+        self._fresh = True
 
     def add(self, step: int, smooth: float) -> None:
         """A report: the smoothed loss after `step` steps."""
@@ -45,7 +50,8 @@ class LossCurve(tkinter.Canvas):
     def _unsmoothed(self, step: int, smooth: float) -> float:
         """The mean of the steps since the last report, which the smoothing still holds:
         smooth_n = s^n smooth_0 + (1 - s^n) mean."""
-        if not self.steps:
+        if self._fresh:
+            self._fresh = False
             return smooth
         past = SMOOTHING ** (step - self.steps[-1])
         return max(0.0, (smooth - past * self.smooth[-1]) / (1 - past))
@@ -63,14 +69,19 @@ class LossCurve(tkinter.Canvas):
             self.create_text((left + right) / 2, (top + bottom) / 2, font=CAPTION,
                              text=self._texts("bake.curve_soon"), fill=colours.muted)  # fmt: skip
             return
-        low, high = min(*self.smooth, *self.raw), max(*self.smooth, *self.raw)
+        # a few wild losses must not press the curve flat
+        low = max(min(*self.smooth, *self.raw), 0.5 * min(self.smooth))
+        high = min(max(*self.smooth, *self.raw), 2 * max(self.smooth))
         span = (high - low) or max(high, 1e-9)
         first, last = self.steps[0], self.steps[-1]
+
+        def height_of(value: float) -> float:
+            return bottom - (bottom - top) * (min(high, max(low, value)) - low) / span
 
         def points(values: list[float]) -> list[float]:
             return [number for step, value in zip(self.steps, values, strict=True) for number in
                     (left + (right - left) * (step - first) / (last - first),
-                     bottom - (bottom - top) * (value - low) / span)]  # fmt: skip
+                     height_of(value))]  # fmt: skip
 
         for value, y in ((high, top), (low, bottom)):
             self.create_line(left, y, right, y, fill=colours.line)

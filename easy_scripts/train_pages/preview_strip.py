@@ -12,7 +12,7 @@ from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.theme import CAPTION, Theme
 from scripts.core.events import Preview
 
-SIDE = 168  # logical pixels
+SIDE = 150  # logical pixels
 MOST_PROMPTS = 3
 
 

@@ -17,7 +17,8 @@ from scripts.core.files import PROJECT_FOLDER
 CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
-SPOKEN_OF = ("refused", "unknown", "changed", "added", "not needed")  # fates of keys to be told
+SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
+STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
 
 
 class StartPage(Page):
@@ -125,18 +126,20 @@ class StartPage(Page):
             self._show_report([(answer.problem, "Error.TLabel")])
             return
         self._take(answer.facts["settings"])
-        lines = [(f"{Path(path).name}: {answer.facts['summary']}", "TLabel")]
-        for entry in answer.facts["report"]:
-            if entry["fate"] in SPOKEN_OF and entry.get("note"):
-                style = "Error.TLabel" if entry["fate"] == "refused" else "Muted.TLabel"
-                lines.append((f"{entry['key']}: {entry['note']}", style))
-        lines += [(f"{name}: {text}", "Error.TLabel")
-                  for name, text in answer.facts["problems"].items()]  # fmt: skip
+        facts = answer.facts
+        lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]
+        lines += [(f"{name}: {text}", "Error.TLabel") for name, text in facts["problems"].items()]
         lines += [(self.texts("start.missing", label=self.texts.label(self.answers.declared[name])),
-                   "Warning.TLabel") for name in answer.facts["missing"]]  # fmt: skip
-        self._show_report(lines, goes_on=True)
+                   "Warning.TLabel") for name in facts["missing"]]  # fmt: skip
+        for fate in SPOKEN_OF:
+            style = STYLES.get(fate, "Muted.TLabel")
+            lines += [(f"{entry['key']}: {entry['note']}", style) for entry in facts["report"]
+                      if entry["fate"] == fate and entry["note"]]  # fmt: skip
+        needed = ("pretrained_model_name_or_path", "train_data_dir")
+        lacking = [name for name in needed if not self.answers[name] or name in facts["missing"]]
+        self._show_report(lines, goes_on="start.to_base" if lacking else "start.to_summary")
 
-    def _show_report(self, lines: list[tuple[str, str]], goes_on: bool = False) -> None:
+    def _show_report(self, lines: list[tuple[str, str]], goes_on: str = "") -> None:
         theme, report = self.theme, self._report
         for child in report.winfo_children():
             child.destroy()
@@ -146,9 +149,11 @@ class StartPage(Page):
             ttk.Label(report, text=text, style=style, font=CAPTION,
                       wraplength=theme.px(640)).pack(anchor="w", pady=(0, theme.px(3)))  # fmt: skip
         if goes_on:
-            label, place = self.wizard.access_key(self.texts("start.to_summary"), self._to_summary)
+            to_summary = goes_on == "start.to_summary"
+            action = self._to_summary if to_summary else self.wizard.go_on
+            label, place = self.wizard.access_key(self.texts(goes_on), action)
             button = ttk.Button(report, text=label, underline=place, style="Accent.TButton",
-                                command=self._to_summary)  # fmt: skip
+                                command=action)  # fmt: skip
             button.pack(anchor="w", pady=theme.px(8))
             button.focus_set()
         self.frame.show(report)

@@ -14,6 +14,7 @@ from test_train_wizard import BASE, TINY
 
 from easy_scripts import train
 from easy_scripts.train_pages import base_page, kind_page
+from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.graphics_card import Card
 
 LOOKS = [
@@ -131,7 +132,11 @@ def other_states(label: str, folder: Path) -> None:
     tour = Tour(f"{label}-config", train.PLAN, {"train_data_dir": str(config)})
     tour.robot.until(lambda: tour.robot.wizard.answers["network_dim"] == 7)
     tour.look("report")
-    tour.robot.page._to_summary()
+    tour.robot.wizard.go_on()
+    tour.robot.page.rows[base_page.SETTING].variable.set(str(BASE))
+    tour.robot.pump(0.5)
+    settled(tour)
+    show_page(tour.robot.wizard, "summary")
     settled(tour)
     tour.look("summary-wrong")
     tour.robot.end()
