@@ -40,8 +40,7 @@ class ModelInfo:
     def _about(self, facts: dict[str, Any]) -> str:
         if not facts:
             return self._page.texts("files.unreadable")
-        lines = [f"{facts['title']} · {self._page.texts.size(facts['size_bytes'])}"]
-        return "\n".join([*lines, *facts.get("notes", [])])
+        return "\n".join([facts["title"], *facts.get("notes", [])])
 
     def check(self) -> bool:
         """Whether every model can be used; says why not under its row."""

@@ -39,6 +39,11 @@ class PathRow(VariableRow):
         """The field itself."""
         return self._entry
 
+    def put(self, value: Any) -> None:
+        """Show the end of a path that did not come from typing."""
+        super().put(value)
+        self.show_end()
+
     def shown_as(self, value: Any) -> str:
         """A path as it stands."""
         return "" if value is None else str(value)
@@ -81,9 +86,11 @@ class PathRow(VariableRow):
         self.check()
 
     def show_end(self) -> None:
-        """Scroll a long path so that its name is seen."""
-        self._entry.icursor("end")
-        self._entry.after_idle(lambda: self._entry.xview_moveto(1))
+        """Scroll a long path so that its name is seen, unless someone is typing."""
+        entry = self._entry
+        if entry.get() and (entry.index("insert") == 0 or self.wizard.root.focus_get() != entry):
+            entry.icursor("end")
+            entry.after_idle(lambda: entry.winfo_exists() and entry.xview_moveto(1))
 
     def _dropped(self, paths: list[str]) -> None:
         if paths:

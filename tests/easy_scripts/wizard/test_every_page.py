@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tkinter
 from pathlib import Path
 from tkinter import ttk
@@ -15,10 +17,12 @@ import pytest
 from conftest import virtual_screen
 from robot import Robot
 
-from easy_scripts import merge, resize
+from easy_scripts import extract, merge, resize
 from easy_scripts.wizard.fold import Fold
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "tests" / "data"
+TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
 LORA = DATA / "resize" / "input.safetensors"
 
 
@@ -168,8 +172,38 @@ def tour_of_merge(label: str, loras: list[Path], checkpoint: Path) -> None:
     tour.robot.end()
 
 
+def tour_of_extract(label: str, loras: list[Path], checkpoint: Path) -> None:
+    """The two models, the size, the place, result."""
+    tuned = loras[0].with_name("tuned.safetensors")
+    subprocess.run(
+        [sys.executable, "-m", "scripts.merge_lora", "--models", str(TINY_LORA), "--sd_model",
+         str(checkpoint), "--save_to", str(tuned)],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    tour = Tour(label, extract.PLAN, {"model_tuned": str(loras[0])})
+    tour.forward()
+    tour.look("models-missing")
+    tour.robot.page.rows["model_org"].variable.set(str(checkpoint))
+    tour.forward()
+    tour.look("models-wrong")
+    tour.robot.page.rows["model_tuned"].variable.set(str(tuned))
+    tour.robot.page.check()
+    tour.robot.pump(1)
+    tour.look("models")
+    tour.forward()
+    tour.look("size")
+    tour.unfold()
+    tour.look("size-more")
+    tour.forward()
+    tour.look("save")
+    tour.robot.wizard.next()
+    tour.finish()
+    tour.look("result")
+    tour.robot.end()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("tour", [tour_of_resize, tour_of_merge])
+@pytest.mark.parametrize("tour", [tour_of_resize, tour_of_merge, tour_of_extract])
 @pytest.mark.parametrize(
     ("language", "theme", "scale", "size"),
     [

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-import tkinter
 from pathlib import Path
 from tkinter import ttk
 
@@ -260,18 +258,17 @@ def test_everything_grows_with_the_scale_of_the_screen(open_robot, monkeypatch, 
 
 
 def test_it_opens_at_once_and_loads_nothing_heavy(screen, tmp_path):
-    """Its own work, from the first import to the drawn page, beside a bare Tk window."""
+    """Its own work, in processor time so that a busy machine does not count."""
     program = """
 import sys, time
-began = time.perf_counter()
-import tkinter
+began = time.process_time()
 from easy_scripts import resize
 from easy_scripts.wizard import remembered, window
 from pathlib import Path
 remembered.memory_folder = lambda: Path(sys.argv[1])
 wizard = window.open_wizard(resize.PLAN)
 wizard.root.update()
-print(time.perf_counter() - began, *({"torch", "numpy", "PIL"} & set(sys.modules)))
+print(time.process_time() - began, *({"torch", "numpy", "PIL"} & set(sys.modules)))
 """
     times = []
     for _ in range(3):
@@ -281,13 +278,4 @@ print(time.perf_counter() - began, *({"torch", "numpy", "PIL"} & set(sys.modules
         ).stdout.split()  # fmt: skip
         times.append(float(output[0]))
         assert output[1:] == []
-    assert min(times) < 0.4 * max(1.0, _slowness()), times
-
-
-def _slowness() -> float:
-    """How much slower than usual this machine is now: a bare Tk window takes some 0.1 s."""
-    began = time.perf_counter()
-    root = tkinter.Tk()
-    root.update()
-    root.destroy()
-    return (time.perf_counter() - began) / 0.1
+    assert min(times) < 0.4, times

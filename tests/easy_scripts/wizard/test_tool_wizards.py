@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from tkinter import ttk
 
 import pytest
 
-from easy_scripts import merge, resize
+from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
 from scripts.core.safetensors_header import read_header
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "tests" / "data"
 TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
 LORA = DATA / "resize" / "input.safetensors"  # dim 16, SD1.5
 
@@ -291,3 +294,54 @@ def test_stopped_at_any_moment_it_leaves_all_or_nothing(open_robot, loras, momen
     made = [path for path in loras[0].parent.iterdir() if path not in loras]
     assert [path.name for path in made] in ([], ["hero-dim4.safetensors"])
     assert all(dims(path) == {4} for path in made)
+
+
+@pytest.fixture
+def models(tiny_sd15, tmp_path):
+    """An original model, and one in which some layers were tuned."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    original = Path(shutil.copy(tiny_sd15, folder / "plain.safetensors"))
+    tuned = folder / "tuned.safetensors"
+    subprocess.run(
+        [sys.executable, "-m", "scripts.merge_lora", "--models", str(TINY_LORA), "--sd_model",
+         str(original), "--save_to", str(tuned)],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return original, tuned
+
+
+def test_a_lora_is_extracted_from_two_models(open_robot, models):
+    original, tuned = models
+    robot = open_robot(extract.PLAN, {"model_tuned": str(tuned)})
+    robot.press("<Alt-n>")
+    assert "This is needed. Choose a model file." in robot.seen()
+    robot.page.rows["model_org"].variable.set(str(tuned))
+    known(robot)
+    robot.press("<Alt-n>")
+    assert "This is the same file" in robot.seen() and robot.page.name == "models"
+    robot.page.rows["model_org"].variable.set(str(original))
+    known(robot)
+    robot.pump()
+    assert "Both are models of the same kind." in robot.seen()
+    robot.press("<Alt-n>")
+    robot.fill("dim", "2")
+    robot.press("<Alt-n>")
+    assert "tuned-lora.safetensors" in robot.seen()
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert dims(tuned.with_name("tuned-lora.safetensors")) == {2}
+    assert "keeps" in robot.seen()
+
+
+def test_models_of_two_kinds_are_told(open_robot, models, tiny_sdxl):
+    robot = open_robot(extract.PLAN, {"model_org": str(models[0]), "model_tuned": str(tiny_sdxl)})
+    known(robot)
+    robot.pump()
+    assert "These models are of different kinds" in robot.seen()
+    robot.press("<Alt-n>")
+    assert robot.page.name == "models"
+    robot.page.rows["model_tuned"].variable.set(str(LORA))
+    known(robot)
+    robot.press("<Alt-n>")
+    assert robot.page.name == "models" and "LoRA" in robot.seen()
