@@ -84,8 +84,9 @@ class ResultPage(Page):
             self._buttons.append(button)
 
     def focus_first(self) -> None:
-        """The button that shows the file."""
+        """The button that shows the file; but the page is read from its top."""
         self._buttons[0].focus_set()
+        self.wizard.root.after_idle(self.frame.to_top)
 
 
 class BlockBars(tkinter.Canvas):
