@@ -195,6 +195,8 @@ class KindPage(Page):
             now, entry = self.answers[name], self.answers.declared[name]
             if now in (None, entry.default) or _same(now, applied.get(name)):
                 fresh[name] = value
+        if "network_dim" not in fresh and "network_alpha" in fresh:
+            fresh["network_alpha"] = None  # half of the size that was set by hand
         self._follow_amount(fresh)
         self.answers.update(fresh)
         self.wizard.memory.keep("applied", {**applied, **fresh})

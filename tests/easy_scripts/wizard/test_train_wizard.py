@@ -151,7 +151,7 @@ def test_choices_become_settings_and_hands_win_over_advice(open_robot, given):
     answers["network_dim"] = 20
     robot.press("<Alt-c>")
     assert answers["network_dim"] == 20, "what was set by hand stays"
-    assert answers["network_alpha"] == 16
+    assert answers["network_alpha"] is None, "half of it, then"
     assert "of 12 GB" in robot.seen()
 
 
