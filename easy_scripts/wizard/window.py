@@ -24,6 +24,7 @@ from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.drop import enable_drops
 from easy_scripts.wizard.footer import Footer
 from easy_scripts.wizard.page import Page
+from easy_scripts.wizard.place import place_of, place_window
 from easy_scripts.wizard.remembered import Memory
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.screen import open_root
@@ -33,9 +34,6 @@ from easy_scripts.wizard.theme import Theme
 from scripts.core.errors import SettingErrors
 from scripts.core.files import LOG_FOLDER, write_text
 
-SIZE = (980, 680)  # logical pixels
-LEAST = (760, 480)
-TASKBAR = 72  # title bar and taskbar together
 DRAFT_DELAY = 400  # milliseconds after the last change
 Read = Callable[[Mapping[str, Any]], Any]
 LOOK_AROUND = 4000  # milliseconds between looks whether light became dark
@@ -74,7 +72,7 @@ class Wizard:
         self.answers.update(given)
         self.current = -1
         self._bind_keys()
-        self._place()
+        place_window(root, self.theme, memory.get("place", []))
         self.go_to(0)
         self.answers.watch(self._plan_draft)
 
@@ -142,25 +140,6 @@ class Wizard:
         """What the system's window for choosing files offers to show."""
         kinds = [(self.texts(key), patterns) for key, patterns in self.plan.file_types]
         return [*kinds, (self.texts("frame.all_files"), "*")]
-
-    # --- size and place ------------------------------------------------------------------
-
-    def _place(self) -> None:
-        root, theme = self.root, self.theme
-        room = (root.winfo_screenwidth(), root.winfo_screenheight() - theme.px(TASKBAR))
-        least = [min(theme.px(LEAST[axis]), room[axis]) for axis in (0, 1)]
-        root.minsize(*least)
-        kept = self.memory.get("place", [0, 0, 0, 0])
-        if len(kept) == 4 and all(isinstance(number, int) for number in kept) and kept[2]:
-            width, height = (
-                max(least[axis], min(kept[2 + axis], room[axis])) for axis in (0, 1)
-            )  # fmt: skip
-            x = max(0, min(kept[0], room[0] - width))
-            y = max(0, min(kept[1], room[1] - height))
-        else:
-            width, height = (min(theme.px(SIZE[axis]), room[axis]) for axis in (0, 1))
-            x, y = (room[0] - width) // 2, (room[1] - height) // 2
-        root.geometry(f"{width}x{height}+{x}+{y}")
 
     def show(self) -> None:
         """Show the window in front of all others, once."""
@@ -259,8 +238,7 @@ class Wizard:
         self.keep_draft()
         root = self.root
         if root.state() == "normal":
-            place = [root.winfo_x(), root.winfo_y(), root.winfo_width(), root.winfo_height()]
-            self.memory.keep("place", place)
+            self.memory.keep("place", place_of(root))
         for page in self.pages:
             page.closing()
         for job in root.tk.splitlist(root.tk.call("after", "info")):
