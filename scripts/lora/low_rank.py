@@ -22,8 +22,12 @@ class Decomposition:
     singular_values: np.ndarray
     _up: np.ndarray  # (out, rank)
     _down: np.ndarray  # (rank, columns)
-    _into_up: np.ndarray  # (rank, rank): up · _into_up are the left singular vectors · S^1.5
-    _into_down: np.ndarray  # (rank, rank): _into_down · down are the right ones · S
+    # All (rank, rank) with the names of `decompose`, from which the vectors are made when needed:
+    # up · B·D·L·Z are the left singular vectors · S², (L·Z)ᵀ·B⁻¹ · down the right ones · S.
+    _balance: np.ndarray  # the diagonal of B
+    _root: np.ndarray  # L
+    _weighted_root: np.ndarray  # D·L
+    _vectors: np.ndarray  # Z
 
     def truncated(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
         """(up (out, rank), down (rank, columns)), float32, whose product is the best
@@ -36,8 +40,10 @@ class Decomposition:
         # Below this a singular value is nothing but rounding, and its vectors have no meaning.
         sound = values > 1e-12 * max(self.singular_values[0], np.finfo(np.float64).tiny)
         inverse = np.where(sound, 1 / np.where(sound, values, 1.0), 0.0)
-        up = self._up @ (self._into_up[:, :rank] * inverse**1.5)
-        down = (self._into_down[:rank] * np.sqrt(inverse)[:, None]) @ self._down
+        vectors, balance = self._vectors[:, :rank], self._balance[:, None]
+        into_up = balance * (self._weighted_root @ (vectors * inverse**1.5))
+        into_down = (self._root @ (vectors * np.sqrt(inverse))) / balance
+        up, down = self._up @ into_up, into_down.T @ self._down
         return up.astype(np.float32), down.astype(np.float32)
 
 
@@ -52,22 +58,19 @@ def decompose(up: np.ndarray, down: np.ndarray) -> Decomposition:
     """
     up, down = _narrowed(up.astype(np.float64), down.astype(np.float64))
     gram_up, gram_down = up.T @ up, down @ down.T
-    # Let both factors have equal weights rank by rank: else a small column of `up` before a large
-    # row of `down` would be lost in the rounding of its Gram matrix.
+    # Let both factors have equal weights rank by rank, as up·B and B⁻¹·down: else a small column of
+    # `up` before a large row of `down` would be lost in the rounding of its Gram matrix.
     sizes_up, sizes_down = np.sqrt(np.diag(gram_up)), np.sqrt(np.diag(gram_down))
     used = (sizes_up > 0) & (sizes_down > 0)
     balance = np.sqrt(np.divide(sizes_down, sizes_up, out=np.ones_like(sizes_up), where=used))
-    gram_up = gram_up * np.outer(balance * used, balance * used)
-    gram_down = gram_down * np.outer(used / balance, used / balance)
+    gram_up *= np.outer(balance * used, balance * used)
+    gram_down *= np.outer(used / balance, used / balance)
     root = _root(gram_up)  # L
-    middle = root.T @ gram_down @ root
-    eigenvalues, vectors = np.linalg.eigh((middle + middle.T) / 2)
-    order = np.argsort(eigenvalues)[::-1]
-    values = np.sqrt(np.maximum(eigenvalues[order], 0))
-    turned = root @ vectors[:, order]  # L·Z
-    return Decomposition(
-        values, up, down, balance[:, None] * (gram_down @ turned), turned.T / balance
-    )
+    weighted_root = gram_down @ root
+    middle = root.T @ weighted_root
+    eigenvalues, vectors = np.linalg.eigh(middle)  # ascending
+    values = np.sqrt(np.maximum(eigenvalues[::-1], 0))
+    return Decomposition(values, up, down, balance, root, weighted_root, vectors[:, ::-1])
 
 
 def _narrowed(up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
