@@ -1,13 +1,14 @@
 """Say what a LoRA file is: `python -m scripts.inspect_lora FILE`.
 
 `--json` prints the facts as one JSON object, `--events` as JSON lines for a window. `--spectrum`
-adds what the LoRA would keep at smaller sizes.
+adds what the LoRA would keep at smaller sizes. `--set KEY=VALUE` changes its metadata.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any
 
 from scripts.command import run_command
 from scripts.core.errors import SuiteError
-from scripts.core.events import Control, Facts, Report
+from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.flags import FlagParser
 from scripts.tool_command import ONE_THREAD
+
+PARTS = {"text_encoder": "text encoder", "unet_linear": "U-Net", "unet_conv": "U-Net, 1x1",
+         "unet_conv_3x3": "U-Net, 3x3"}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spectrum", action="store_true",
                         help="also tell what smaller sizes would keep")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
+    parser.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE",
+                        help="change entries of the metadata; KEY= removes one")  # fmt: skip
+    parser.add_argument("--save_to", type=Path, metavar="FILE", help="with --set: the new file; "
+                        "not given: the same file, beside a copy NAME.bak.safetensors")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true",
+                        help="with --save_to: replace an older file")  # fmt: skip
     parser.add_argument("--events", action="store_true", help="write events as JSON lines")
     words = sys.argv[1:] if argv is None else argv
     try:
@@ -37,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(report: Report, control: Control) -> None:
         for variable in ONE_THREAD:
             os.environ.setdefault(variable, "1")
+        if options.set is not None:
+            options.model = _edited(options.model, options, report)
         from scripts.lora.inspect import facts_of  # NumPy: only when really looking
         from scripts.lora.modules import open_lora
 
@@ -51,22 +63,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command("inspect_lora", work, options.events)
 
 
+def _edited(path: Path, options: Namespace, report: Report) -> Path:
+    """The path of the file with other metadata."""
+    from scripts.lora.edit_metadata import edit_metadata, read_changes
+    from scripts.lora.modules import open_lora
+
+    changes = read_changes(options.set)
+    open_lora(path).__exit__()  # refuses what is no LoRA
+    path, backup = edit_metadata(path, changes, options.save_to, options.overwrite)
+    report(Saved(str(path)))
+    if backup is not None:
+        report(Note(f"The file as it was is kept as {backup.name}."))
+    return path
+
+
 def _in_words(facts: dict[str, Any]) -> str:
     """The facts for a terminal."""
-    lines = [f"{facts['family_title'] or 'of an unknown kind'}, {facts['size_bytes'] / 1e6:.1f} MB"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["network_types"].items())
+    lines = [
+        f"{Path(facts['path']).name}: {facts['family_title'] or 'of an unknown kind'}, "
+        f"{facts['size_bytes'] / 1e6:.1f} MB, {facts['dtype']}, names of {facts['naming']}",
+        f"  layers: {kinds}",
+    ]
     for part, dims in facts["dims"].items():
         alphas = ", ".join(facts["alphas"][part])
-        lines.append(f"  {part}: {facts['modules'][part]} layers, dim {', '.join(dims)}, "
+        lines.append(f"  {PARTS[part]}: {facts['modules'][part]} layers, dim {', '.join(dims)}, "
                      f"alpha {alphas}")  # fmt: skip
-    if facts["trigger_words"]:
-        tags = ", ".join(f"{tag} ({count})" for tag, count in facts["trigger_words"])
-        lines.append(f"  tags: {tags}")
-    lines += [f"  {key.removeprefix('ss_')}: {value}" for key, value in facts["training"].items()]
+    for title, key in (("trigger words", "trigger_words"), ("frequent tags", "tags")):
+        if facts[key]:
+            tags = ", ".join(f"{tag} ({count})" for tag, count in facts[key])
+            lines.append(f"  {title}: {tags}")
+    lines += [f"  {sentence}" for sentence in facts["training"]]
+    if facts["hashes"]:
+        words = ", ".join(f"{name} {'right' if found['ok'] else 'not right'}"
+                          for name, found in facts["hashes"].items())  # fmt: skip
+        lines.append(f"  hashes: {words}")
     if spectrum := facts.get("spectrum"):
         rows = zip(spectrum["ranks"], spectrum["kept"], spectrum["bytes"], strict=True)
         lines += [f"  at dim {rank}: keeps {kept:.1%}, {size / 1e6:.1f} MB"
                   for rank, kept, size in rows]  # fmt: skip
-    return "\n".join([*lines, *facts["problems"]])
+    return "\n".join([*lines, *(f"  ! {sentence}" for sentence in facts["problems"])])
 
 
 def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from scripts.lora.modules import LoraFile, LoraModule
+import numpy as np
+
+from scripts.core.errors import SuiteError
+from scripts.core.safetensors_header import read_header
+from scripts.lora.edit_metadata import HASHES, file_hashes
+from scripts.lora.modules import OTHER_TYPES, LoraFile, LoraModule
+from scripts.lora.training_words import common_tags, training_in_words, trigger_words
 from scripts.models.families import FAMILIES
 
-TAGS_TOLD = 20
-TRAINING_KEYS = (
-    "ss_sd_model_name", "ss_num_train_images", "ss_num_epochs", "ss_steps", "ss_learning_rate",
-    "ss_unet_lr", "ss_text_encoder_lr", "ss_optimizer", "ss_lr_scheduler", "ss_resolution",
-    "ss_training_comment",
-)  # fmt: skip
+USUAL_DTYPES = ("F16", "BF16", "F32")
+LAST_FACTORS = ("lora_up.weight", "hada_w2_a", "hada_w1_b", "lokr_w2_b", "lokr_w2", "diff")
+# These begin as zero, so a layer in which one still is has never been trained.
 
 
 def facts_of(lora: LoraFile) -> dict[str, Any]:
     """The facts; `dims`, `alphas` and `modules` are counts by the part of the model."""
+    stated = check_hashes(lora)
     dims: dict[str, Counter] = {}
     alphas: dict[str, Counter] = {}
     modules: Counter[str] = Counter()
@@ -39,9 +43,10 @@ def facts_of(lora: LoraFile) -> dict[str, Any]:
         "dims": {part: dict(counts) for part, counts in dims.items()},
         "alphas": {part: dict(counts) for part, counts in alphas.items()},
         "trigger_words": trigger_words(lora.metadata),
-        "training": {key: lora.metadata[key] for key in TRAINING_KEYS
-                     if lora.metadata.get(key) not in (None, "None", "")},
-        "problems": problems(lora),
+        "tags": common_tags(lora.metadata),
+        "training": training_in_words(lora.metadata),
+        "hashes": stated,
+        "problems": [*problems(lora), *_wrong_hashes(stated)],
     }  # fmt: skip
 
 
@@ -54,17 +59,19 @@ def part_of(module: LoraModule) -> str:
     return "unet_conv_3x3" if module.is_conv_3x3 else "unet_conv"
 
 
-def trigger_words(metadata: dict[str, str]) -> list[tuple[str, int]]:
-    """The tags of the captions it was trained on, by how often they came, most frequent first."""
-    try:
-        folders = json.loads(metadata.get("ss_tag_frequency", "{}"))
-        counts: Counter[str] = Counter()
-        for tags in folders.values():
-            for tag, count in tags.items():
-                counts[tag.strip()] += int(count)
-    except (ValueError, TypeError, AttributeError):  # written by whatever tool
-        return []
-    return counts.most_common(TAGS_TOLD)
+def check_hashes(lora: LoraFile) -> dict[str, dict[str, Any]]:
+    """{name: {"stated", "ok"}} for the hashes of the weights that the metadata state."""
+    stated = {key: lora.metadata[key] for key in HASHES if lora.metadata.get(key)}
+    if not stated:
+        return {}
+    true = file_hashes(lora.path, read_header(lora.path), lora.metadata)
+    return {key: {"stated": value, "ok": value == true[key]} for key, value in stated.items()}
+
+
+def _wrong_hashes(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    if "sshs_model_hash" in found and not found["sshs_model_hash"]["ok"]:
+        yield ("The hash in its metadata is not that of its weights: they were changed after it "
+               "was saved, or the file is damaged.")  # fmt: skip
 
 
 def problems(lora: LoraFile) -> list[str]:
@@ -73,5 +80,46 @@ def problems(lora: LoraFile) -> list[str]:
     if lora.family is None:
         found.append("It is not clear what kind of model this LoRA was made for.")
     if lora.others:
-        found.append(f"It holds {len(lora.others)} tensors that belong to no layer.")
-    return found
+        found.append(f"It holds {len(lora.others)} tensors that belong to no layer, such as "
+                     f"{lora.others[0]}.")  # fmt: skip
+    if lora.dtype not in USUAL_DTYPES:
+        found.append(f"Its numbers are in {lora.dtype}, which few programs read.")
+    return [*found, *_odd_kinds(lora), *_odd_alphas(lora), *_odd_numbers(lora)]
+
+
+def _odd_kinds(lora: LoraFile) -> Iterator[str]:
+    if "dora" in lora.network_types:
+        yield "It is a DoRA: not every program reads those, and it can be resized but not merged."
+    for kind in (*OTHER_TYPES, "unknown"):
+        if count := lora.network_types.get(kind):
+            yield f"{count} layers are of a kind ({kind}) that cannot be resized or merged here."
+
+
+def _odd_alphas(lora: LoraFile) -> Iterator[str]:
+    modules = [one for one in lora.modules.values() if one.network_type in ("lora", "tucker")]
+    missing = sum("alpha" not in module.parts for module in modules)
+    if missing and lora.naming == "kohya":
+        yield (f"{missing} of {len(lora.modules)} layers have no alpha; programs then take the dim "
+               "for it.")  # fmt: skip
+    large = [module for module in modules if module.alpha > module.rank]
+    if large:
+        yield (f"{len(large)} layers have an alpha above their dim, such as {large[0].alpha:g} "
+               f"with dim {large[0].rank}: the LoRA is stronger than usual.")  # fmt: skip
+
+
+def _odd_numbers(lora: LoraFile) -> Iterator[str]:
+    broken, untrained = [], []
+    for name, module in lora.modules.items():
+        try:
+            parts = {part: module.read(part) for part in module.parts if part != "alpha"}
+        except SuiteError:
+            broken.append(name)
+            continue
+        if any(part in parts and not np.any(parts[part]) for part in LAST_FACTORS):
+            untrained.append(name)
+    if broken:
+        yield (f"{len(broken)} layers, such as {broken[0]}, hold values that are not numbers: the "
+               "file is damaged.")  # fmt: skip
+    if untrained:
+        share = "All" if len(untrained) == len(lora.modules) else f"{len(untrained)}"
+        yield f"{share} layers are zero and do nothing: they were never trained."

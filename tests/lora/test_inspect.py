@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from random_loras import CONV, WIDE, write_random_lora
+from safetensors.torch import load_file, save_file
 
 from scripts.core.events import Control
-from scripts.lora.inspect import facts_of, trigger_words
+from scripts.core.safetensors_header import read_header
+from scripts.inspect_lora import main
+from scripts.lora.inspect import facts_of
 from scripts.lora.modules import open_lora
 from scripts.lora.spectrum import knee, spectrum
+from scripts.lora.tensor_files import to_precision, write_tensors
+from scripts.lora.training_words import common_tags, training_in_words, trigger_words
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCON = ROOT / "tests" / "data" / "resize" / "input_locon.safetensors"
@@ -54,15 +61,119 @@ def test_the_facts_of_a_trained_lora():
     assert facts["dims"]["unet_linear"] == {"2": 160}
     assert facts["alphas"]["text_encoder"] == {"1": 72}
     assert facts["size_bytes"] == TRAINED.stat().st_size and facts["problems"] == []
-    counts = [count for _, count in facts["trigger_words"]]
-    assert counts and counts == sorted(counts, reverse=True)
+    assert facts["trigger_words"] == [("style", 2)]  # in 2 captions of 2; sks cat in 2 of 3
+    assert dict(facts["tags"])["sks cat"] == 2
+    stored = json.loads((TRAINED.parent / "hashes.json").read_text())[0]["stored_sshs_model_hash"]
+    assert facts["hashes"]["sshs_model_hash"] == {"stated": stored, "ok": True}
+    assert facts["hashes"]["sshs_legacy_hash"]["ok"]
+    words = "\n".join(facts["training"])
+    for part in ("tiny_sd15.safetensors", "5 pictures (8 with repeats), at 128 x 128",
+                 "4 steps of 2", "U-Net 0.002, text encoder 0.0005", "cosine", "gamma 5.0",
+                 "2026-11-22", "AdamW (weight_decay=0.1,betas=(0.9, 0.99))"):  # fmt: skip
+        assert part in words, part
 
 
-def test_tags_of_all_folders_are_counted_together():
-    metadata = {"ss_tag_frequency": json.dumps({"1_a": {"cat": 2, " dog": 5}, "2_b": {"cat": 4}})}
-    assert trigger_words(metadata) == [("cat", 6), ("dog", 5)]
+def test_trigger_words_stand_in_nearly_every_caption_of_a_folder():
+    metadata = {
+        "ss_tag_frequency": json.dumps(
+            {"1_a": {"cat": 2, " dog": 10}, "2_b": {"cat": 9, "bird": 7}}),
+        "ss_dataset_dirs": json.dumps({"1_a": {"img_count": 10}, "2_b": {"img_count": 10}}),
+    }  # fmt: skip
+    assert trigger_words(metadata) == [("dog", 10), ("cat", 9)]
+    assert common_tags(metadata) == [("cat", 11), ("dog", 10), ("bird", 7)]
     for odd in ("", "[]", '{"a": 1}', "no json"):
         assert trigger_words({"ss_tag_frequency": odd}) == []
+    assert training_in_words({}) == []
+    assert training_in_words({"ss_training_finished_at": "x", "ss_dataset_dirs": "[]"}) == []
+
+
+@pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
+@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
+def test_files_of_every_kind(naming, ending, tmp_path):
+    for seed in range(3):
+        path = tmp_path / f"lora{seed}{ending}"
+        truth = write_random_lora(path, np.random.default_rng(seed), naming)
+        with open_lora(path) as lora:
+            facts = facts_of(lora)
+        assert facts["naming"] == naming and facts["path"] == str(path)
+        assert sum(facts["modules"].values()) == len(truth) == sum(facts["network_types"].values())
+        assert facts["modules"].get("unet_conv_3x3", 0) == len(truth.keys() & set(WIDE))
+        assert facts["modules"].get("unet_conv", 0) == len(truth.keys() & set(CONV))
+        assert facts["training"] == [] or ending == ".safetensors"
+        assert not any("zero" in text or "not numbers" in text for text in facts["problems"])
+
+
+def problems_of(path):
+    with open_lora(path) as lora:
+        return "\n".join(facts_of(lora)["problems"])
+
+
+def test_what_is_wrong_is_said(tmp_path):
+    state, metadata = load_file(TRAINED), read_header(TRAINED).metadata
+    names = [key.partition(".")[0] for key in state if key.endswith("lora_up.weight")]
+
+    def saved(**changes):
+        path = tmp_path / "odd.safetensors"
+        save_file({key: tensor for key, tensor in (state | changes).items() if tensor is not None},
+                  path, metadata)  # fmt: skip
+        return problems_of(path)
+
+    up, down, alpha = (f"{names[0]}.{part}" for part in
+                       ("lora_up.weight", "lora_down.weight", "alpha"))  # fmt: skip
+    assert saved() == ""
+    zero = saved(**{up: torch.zeros_like(state[up])})
+    assert "1 layers are zero" in zero and "hash in its metadata is not that" in zero
+    everything = {f"{name}.lora_up.weight": torch.zeros_like(state[f"{name}.lora_up.weight"])
+                  for name in names}  # fmt: skip
+    assert "All layers are zero" in saved(**everything)
+    assert "1 layers, such as" in saved(**{down: state[down] * float("nan")})
+    assert "1 of 264 layers have no alpha" in saved(**{alpha: None})
+    assert "alpha above their dim, such as 64 with dim 2" in saved(**{alpha: torch.tensor(64.0)})
+    assert "belong to no layer, such as stranger" in saved(stranger=torch.zeros(2))
+    dora = torch.ones(state[up].shape[0], *[1] * (state[down].ndim - 1))
+    assert "It is a DoRA" in saved(**{f"{names[0]}.dora_scale": dora})
+    assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})
+
+
+def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
+    source = tmp_path / "my lora.safetensors"
+    source.write_bytes(TRAINED.read_bytes())
+    target = tmp_path / "new.safetensors"
+    words = [str(source), "--set", "ss_output_name=neu ü=1", "ss_seed=", "--save_to", str(target)]
+    assert main(words) == 0
+    old, new = read_header(source), read_header(target)
+    expected = {**old.metadata, "ss_output_name": "neu ü=1"}
+    del expected["ss_seed"]
+    assert new.metadata == expected and new.tensors == old.tensors
+    assert source.read_bytes() == TRAINED.read_bytes()
+    assert target.read_bytes()[new.data_start :] == source.read_bytes()[old.data_start :]
+    assert main(words) == 1 and "already" in capsys.readouterr().err
+    for number in ("", "2"):
+        before = source.read_bytes()
+        assert main([str(source), "--set", f"modelspec.author=me{number}"]) == 0
+        assert (tmp_path / f"my lora.bak{number}.safetensors").read_bytes() == before
+        assert read_header(source).metadata["modelspec.author"] == f"me{number}"
+    before = source.read_bytes()
+    for wrong in ("no_sign", "=x", "sshs_model_hash=1"):
+        assert main([str(source), "--set", wrong]) == 1
+    assert source.read_bytes() == before and not list(tmp_path.glob("*.part"))
+
+
+def test_the_old_short_hash_follows_the_metadata(tmp_path):
+    """It covers bytes at a fixed place of the file, which move with the header."""
+    path = tmp_path / "large.safetensors"
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    numbers = np.random.default_rng(0).random((512, 900))
+    tensors = {f"{name}.lora_down.weight": to_precision(numbers, "float"),
+               f"{name}.lora_up.weight": to_precision(numbers.T, "float")}  # fmt: skip
+    write_tensors(path, tensors, {"ss_output_name": "a"})
+    before = read_header(path).metadata["sshs_legacy_hash"]
+    assert main([str(path), "--set", "ss_output_name=a much longer name"]) == 0
+    metadata = dict(read_header(path).metadata)
+    assert metadata["sshs_legacy_hash"] != before
+    del metadata["sshs_legacy_hash"], metadata["sshs_model_hash"]
+    write_tensors(tmp_path / "again.safetensors", tensors, metadata)
+    assert read_header(tmp_path / "again.safetensors").metadata == read_header(path).metadata
 
 
 @pytest.mark.parametrize(("path", "code"), [(LOCON, 0), (ROOT / "README.md", 1)])
