@@ -21,6 +21,7 @@ from typing import Any
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.ask import ask
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
+from easy_scripts.wizard.draft import Draft
 from easy_scripts.wizard.drop import enable_drops
 from easy_scripts.wizard.footer import Footer
 from easy_scripts.wizard.page import Page
@@ -34,7 +35,6 @@ from easy_scripts.wizard.theme import Theme
 from scripts.core.errors import SettingErrors
 from scripts.core.files import LOG_FOLDER, write_text
 
-DRAFT_DELAY = 400  # milliseconds after the last change
 Read = Callable[[Mapping[str, Any]], Any]
 LOOK_AROUND = 4000  # milliseconds between looks whether light became dark
 
@@ -64,8 +64,7 @@ class Wizard:
         self.facts: dict[str, Any] = {}  # what pages found out, for other pages
         self._access_keys: dict[Page, dict[str, Callable[[], None]]] = {}
         self.drops = enable_drops(root)
-        self._draft_job: str | None = None
-        self._given = bool(given)
+        self.draft = Draft(root, self.answers, memory)
         self._build()
         self.pages = [page(self) for page in plan.pages]
         self._steps.fill([self.texts(f"{page.name}.step") for page in self.pages])
@@ -74,7 +73,12 @@ class Wizard:
         self._bind_keys()
         place_window(root, self.theme, memory.get("place", []))
         self.go_to(0)
-        self.answers.watch(self._plan_draft)
+        self.draft.follow()
+        if self.draft.before and not given:
+            self.page.offer(
+                texts("frame.draft"), texts("frame.draft_use"),
+                lambda: self.answers.update(self.draft.before),
+            )  # fmt: skip
 
     # --- building ------------------------------------------------------------------------
 
@@ -176,8 +180,6 @@ class Wizard:
         self._steps.mark(index)
         page.enter()
         self.refresh_footer()
-        if index == 0:
-            self._offer_draft()
         page.focus_first()
 
     def refresh_footer(self) -> None:
@@ -235,7 +237,7 @@ class Wizard:
 
     def end(self) -> None:
         """Keep draft and place, and close the window."""
-        self.keep_draft()
+        self.draft.keep()
         root = self.root
         if root.state() == "normal":
             self.memory.keep("place", place_of(root))
@@ -252,29 +254,6 @@ class Wizard:
             self.root, self.theme, texts(f"{key}.heading", **values),
             texts(f"{key}.text", **values), texts(f"{key}.answers").split("|"), harmless,
         )  # fmt: skip
-
-    # --- draft ---------------------------------------------------------------------------
-
-    def _plan_draft(self) -> None:
-        if self._draft_job:
-            self.root.after_cancel(self._draft_job)
-        self._draft_job = self.root.after(DRAFT_DELAY, self.keep_draft)
-
-    def keep_draft(self) -> None:
-        """Write what was entered to the disk."""
-        self._draft_job = None
-        entered = self.answers.entered()
-        if entered:
-            self.memory.keep("draft", entered)
-
-    def _offer_draft(self) -> None:
-        draft = self.memory.get("draft", {})
-        if draft and not self._given and not self.answers.entered():
-            self.page.offer(
-                self.texts("frame.draft"), self.texts("frame.draft_use"),
-                lambda: self.answers.update(draft),
-            )  # fmt: skip
-        self._given = True  # offered once
 
     # --- keys ----------------------------------------------------------------------------
 

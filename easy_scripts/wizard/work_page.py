@@ -76,7 +76,7 @@ class WorkPage(Page):
 
     def enter(self) -> None:
         """Start the command."""
-        self.wizard.keep_draft()
+        self.wizard.draft.keep()
         self.events: list[Event] = []
         self._trouble: list[Problem] = []
         self._time_left, self._begun = TimeLeft(), time.monotonic()
