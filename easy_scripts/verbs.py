@@ -43,6 +43,11 @@ def queue(arguments: Sequence[str]) -> int:
     return run_in_environment("queue", "easy_scripts.queue", arguments)
 
 
+def inspect(arguments: Sequence[str]) -> int:
+    """Say what a LoRA file is."""
+    return run_in_environment("inspect", "scripts.inspect_lora", arguments)
+
+
 def window_or_command(verb: str, command: str, arguments: Sequence[str]) -> int:
     """The window of the verb, filled with the files given; with any flag, its command."""
     arguments = true_arguments(arguments, os.environ)
@@ -79,6 +84,7 @@ VERBS = {
              partial(window_or_command, "merge", "scripts.merge_lora")),
         Verb("extract", "a LoRA from two models: opens a window; with flags, in this console",
              partial(window_or_command, "extract", "scripts.extract_lora")),
+        Verb("inspect", "say what a LoRA file is, or edit its metadata: inspect FILE", inspect),
         Verb("test", "install what the tests need and run them", test),
     )
 }  # fmt: skip
