@@ -53,10 +53,12 @@ for %%V in (3.12 3.11 3.13 3.10) do call :registry %%V HKLM
 if defined FOUND exit /b 0
 set "REST=%PATH:"=%"
 :next
-for /f "tokens=1 delims=;" %%A in ("%REST%") do set "EXE=%%A\python.exe"
-for /f "tokens=1,* delims=;" %%A in ("%REST%") do set "REST=%%B"
+set "LAST=%REST%"
+for /f "eol=* tokens=1 delims=;" %%A in ("%REST%") do set "EXE=%%A\python.exe"
+for /f "eol=* tokens=1,* delims=;" %%A in ("%REST%") do set "REST=%%B"
 call :path
 if defined FOUND exit /b 0
+if "%REST%"=="%LAST%" exit /b 0
 if defined REST goto next
 exit /b 0
 
@@ -101,20 +103,30 @@ if not "%REST%"=="%PROCESSOR_IDENTIFIER%" echo But this PC has an ARM processor,
 if not "%REST%"=="%PROCESSOR_IDENTIFIER%" exit /b 1
 if not exist "%PLACE%" mkdir "%PLACE%"
 pushd "%PLACE%"
-if not exist uv.zip curl.exe --location --fail --retry 3 --continue-at - --output uv.zip.part "%FROM%"
-if not exist uv.zip if exist uv.zip.part ren uv.zip.part uv.zip
+rem Windows' own curl and tar, in place of others that came with other programs.
+set "TOOLS=%SystemRoot%\System32"
+if exist uv.zip goto compare
+"%TOOLS%\curl.exe" --location --fail --retry 3 --continue-at - --output uv.zip.part "%FROM%"
+if errorlevel 1 goto offline
+ren uv.zip.part uv.zip
+:compare
 set "SUM="
-if exist uv.zip certutil -hashfile uv.zip SHA256 > sum.txt
+certutil -hashfile uv.zip SHA256 > sum.txt
 if exist sum.txt for /f "skip=1 delims=" %%H in (sum.txt) do if not defined SUM set "SUM=%%H"
 if exist sum.txt del sum.txt
 if not defined SUM goto damaged
 if /i not "%SUM: =%"=="%SHA%" goto damaged
-tar.exe -xf uv.zip
+"%TOOLS%\tar.exe" -xf uv.zip
 set "UV_PYTHON_INSTALL_DIR=%PLACE%\python"
 set "UV_CACHE_DIR=%PLACE%\cache"
 uv.exe python install 3.12 --no-bin --no-registry --no-config
 popd
 exit /b 0
+
+rem What came is kept: the next start goes on where it stopped.
+:offline
+popd
+exit /b 1
 
 :damaged
 echo The download was broken off or damaged.

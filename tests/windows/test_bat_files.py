@@ -160,14 +160,17 @@ def windows_local(path):
 @pytest.fixture
 def internet(computer):
     """curl, certutil, tar and, in what is fetched, uv; all of them stubs."""
-    for name in ("curl", "certutil", "tar"):
-        computer.put(computer.folder / "bin" / f"{name}.exe")
+    system = computer.wine.prefix / "drive_c" / "windows" / "system32"
+    programs = [computer.put(system / name) for name in ("curl.exe", "tar.exe")]
+    computer.put(computer.folder / "bin" / "certutil.exe")  # Wine has one that does nothing
     download = computer.folder / "release.zip"
     download.write_bytes(b"the zip of uv")
     computer.variables["STUB_ZIP"] = windows_path(download)
     (known,) = re.findall(r'set "SHA=([0-9a-f]{64})"', START.read_text("ascii"))
     computer.variables["STUB_SHA"] = known
-    return computer
+    yield computer
+    for program in programs:
+        program.unlink()
 
 
 def test_without_python_one_is_fetched_and_found_again(internet):
@@ -196,6 +199,27 @@ def test_a_download_that_is_not_the_known_one_is_thrown_away(internet):
     assert "broken off or damaged" in shown and "python.org" in shown
     assert "uv.exe" not in {call.name for call in calls}
     assert not (internet.place / "uv.zip").exists()
+
+
+def test_a_download_that_broke_off_is_kept_and_goes_on(internet):
+    zipped = internet.variables.pop("STUB_ZIP")
+    internet.place.mkdir()
+    (internet.place / "uv.zip.part").write_bytes(b"the first half")
+    code, _, _ = internet.start("setup.bat")
+    assert code == 1 and (internet.place / "uv.zip.part").read_bytes() == b"the first half"
+    code, calls, shown = internet.start("setup.bat", STUB_ZIP=zipped)
+    assert code == 0, shown
+    assert "uv.exe" in {call.name for call in calls}
+    assert not (internet.place / "uv.zip.part").exists()
+
+
+def test_quotes_in_path(computer):
+    """(With empty places in PATH, Wine takes a missing py.exe for one that ended well.)"""
+    python = computer.put(computer.folder / "bin" / "python.exe")
+    listed = rf'"C:\with quotes";{windows_path(python.parent)};C:\windows\system32'
+    code, calls, shown = computer.start(with_variable(computer, "PATH", listed))
+    assert code == 0, shown
+    assert last_call(calls).program == windows_path(python)
 
 
 def test_without_the_internet_it_says_what_to_do(internet):
