@@ -17,7 +17,7 @@ from scripts.models.pickle_header import is_pickle, read_pickle_header
 NOT_MODELS = (
     (b"<", "a web page saved under the name of a model: the download asked for a login or failed"),
     (b"version https://git-lfs", "only a pointer of Git LFS: the model itself was not downloaded"),
-    (b"GGUF", "a GGUF file, which cannot be trained"),
+    (b"GGUF", "a GGUF file, which cannot be used here"),
     (b"{", "a text file"),
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),

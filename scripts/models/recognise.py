@@ -158,7 +158,7 @@ def _model(
 
 def _odd(path: Path, family: Family, error: OddShapes) -> str:
     return (
-        f"{path.name} looks like {family.title}, but {error}. Such a variant cannot be trained "
+        f"{path.name} looks like {family.title}, but {error}. Such a variant cannot be used "
         "here: choose the standard model that it was made from."
     )
 
@@ -207,7 +207,7 @@ def _family(path: Path, shapes: Shapes) -> Family:
             raise SuiteError(f"{path.name} is the refiner of Stable Diffusion XL. "
                              "Choose the base model of Stable Diffusion XL.")  # fmt: skip
         if any(name.startswith(("cond_stage_model.", "embedder.")) for name in shapes):
-            raise SuiteError(f"{path.name} seems to be an unCLIP model, which cannot be trained "
+            raise SuiteError(f"{path.name} seems to be an unCLIP model, which cannot be used "
                              "here. Choose the Stable Diffusion 2.x model itself.")  # fmt: skip
         return SDXL
     for name, shape in shapes.items():

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, read_float, read_int, setting, show_value
+from scripts.core.declare import build, read_int, setting, show_value
 from scripts.core.errors import SettingError
+from scripts.settings.several import read_numbers, read_paths
 from scripts.settings.train_reading import read_precision
 
 AUTO, EXACT = "auto", "exact"
@@ -20,18 +21,6 @@ NOT_NEEDED = {  # keys of sd-scripts' merge commands
     "device": "no graphics card is needed.",
     "v2": "the files tell what they are.",
 }
-
-
-def read_paths(raw: Any) -> tuple[Path, ...]:
-    """Files from a list, or one file from a text (whose commas may belong to its name)."""
-    items = raw if isinstance(raw, list | tuple) else [raw]
-    return tuple(Path(str(item).strip().strip('"')).expanduser() for item in items)
-
-
-def read_numbers(raw: Any) -> tuple[float, ...]:
-    """Numbers from a list, or a text with commas or spaces between."""
-    items = raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()
-    return tuple(read_float(item) for item in items)
 
 
 def read_rank(raw: Any) -> int | str:

@@ -7,20 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, read_int, setting
+from scripts.core.declare import build, setting
 from scripts.core.errors import SettingError
-from scripts.settings.merge import read_numbers, read_paths
+from scripts.settings.several import read_numbers, read_paths, read_sizes
 from scripts.settings.train_reading import read_precision
 
 METHODS = ("sv_ratio", "sv_cumulative", "sv_fro")
 NOT_NEEDED = {"device": "no graphics card is needed."}  # keys of sd-scripts' resize command
-
-
-def read_sizes(raw: Any) -> tuple[int, ...]:
-    """Whole numbers from a list, or a text with commas or spaces between."""
-    items = raw if isinstance(raw, list | tuple) else [raw]
-    words = [word for item in items for word in str(item).replace(",", " ").split()]
-    return tuple(read_int(word) for word in words)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@ the model, and not another byte changed."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
+from scripts.lora import checkpoint_writer
 from scripts.lora.checkpoint_keys import TEXT_ENCODER, open_checkpoint
 from scripts.lora.merge_checkpoint import merge_into_checkpoint
 from scripts.settings.merge import read_merge_settings
@@ -184,6 +188,41 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path, monkeypatch):
     with pytest.raises(SettingError, match="Make room there"):
         merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_checkpoint_that_is_cut_off_is_refused(tmp_path):
+    base = tmp_path / "base.safetensors"
+    base.write_bytes(SD1.read_bytes()[:-1000])
+    with pytest.raises(SettingError, match=r"base\.safetensors is cut off") as caught:
+        merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
+    assert caught.value.setting == "sd_model"
+    assert [path.name for path in tmp_path.iterdir()] == [base.name]
+
+
+@pytest.mark.parametrize("where", ["write", "flush"])
+def test_a_disk_that_gets_full_leaves_the_older_file(where, tmp_path, monkeypatch):
+    """In the middle of the writing, or when the system has taken the bytes and has no place."""
+    older = tmp_path / "merged.safetensors"
+    older.write_bytes(b"precious")
+    calls = []
+
+    def full(real, *arguments):
+        calls.append(real)
+        if len(calls) > (100 if where == "write" else 0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    if where == "write":
+        real = checkpoint_writer._write_all
+        monkeypatch.setattr(checkpoint_writer, "_write_all", partial(full, real))
+    else:
+        monkeypatch.setattr(checkpoint_writer, "PAUSE", 0.001)
+        monkeypatch.setattr("os.fsync", partial(full, os.fsync))
+    with pytest.raises(SuiteError, match=r"The disk is full: merged\.safetensors"):
+        merge(models=[LORA], sd_model=SD1, save_to=older, overwrite=True)
+    assert len(calls) > (100 if where == "write" else 0)
+    assert [path.name for path in tmp_path.iterdir()] == [older.name]
+    assert older.read_bytes() == b"precious"
 
 
 def test_a_merged_checkpoint_can_be_merged_into_again(tmp_path):

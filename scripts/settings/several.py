@@ -1,0 +1,31 @@
+"""How settings are read that take several values: files, numbers, sizes.
+
+Every function takes the raw value of a config file or flag and raises ValueError with one plain
+sentence when it cannot be read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scripts.core.declare import read_float, read_int
+
+
+def read_paths(raw: Any) -> tuple[Path, ...]:
+    """Files from a list, or one file from a text (whose commas may belong to its name)."""
+    items = raw if isinstance(raw, list | tuple) else [raw]
+    return tuple(Path(str(item).strip().strip('"')).expanduser() for item in items)
+
+
+def read_numbers(raw: Any) -> tuple[float, ...]:
+    """Numbers from a list, or a text with commas or spaces between."""
+    items = raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()
+    return tuple(read_float(item) for item in items)
+
+
+def read_sizes(raw: Any) -> tuple[int, ...]:
+    """Whole numbers from a list, or a text with commas or spaces between."""
+    items = raw if isinstance(raw, list | tuple) else [raw]
+    words = [word for item in items for word in str(item).replace(",", " ").split()]
+    return tuple(read_int(word) for word in words)
