@@ -16,7 +16,8 @@ def ask(
     root: tkinter.Tk, theme: Theme, heading: str, text: str, answers: Sequence[str], harmless: int
 ) -> int:
     """The index of the answer chosen. Escape and the cross give `harmless`, which has the focus."""
-    question = tkinter.Toplevel(root, background=theme.colours.background)
+    question = tkinter.Toplevel(root, background=theme.colours.background, highlightthickness=1,
+                                highlightbackground=theme.colours.line)  # fmt: skip
     question.withdraw()
     question.title(root.title())
     question.resizable(False, False)
