@@ -173,17 +173,22 @@ def _loha(parts: Parts) -> Factors:
 
 def _lokr(parts: Parts) -> Factors:
     """kron(A·B, C·D) = kron(A, C) · kron(B, D)"""
-    if "lokr_w1" in parts:
-        a, b = _trivial(parts["lokr_w1"])
-    else:
-        a, b = parts["lokr_w1_a"], parts["lokr_w1_b"]
-    if "lokr_w2" in parts:
-        c, d = _trivial(_flat(parts["lokr_w2"]))
-    elif "lokr_t2" in parts:
-        c, d = parts["lokr_w2_a"].T, _flat(_core_times(parts["lokr_t2"], parts["lokr_w2_b"]))
-    else:
-        c, d = parts["lokr_w2_a"], _flat(parts["lokr_w2_b"])
+    (a, b), (c, d) = kronecker_factors(parts)
     return np.kron(a, c), np.kron(b, d)
+
+
+def kronecker_factors(parts: Parts) -> tuple[Factors, Factors]:
+    """The factors A·B and C·D of both matrices whose Kronecker product a LoKr is."""
+    if "lokr_w1" in parts:
+        first = _trivial(parts["lokr_w1"])
+    else:
+        first = parts["lokr_w1_a"], parts["lokr_w1_b"]
+    if "lokr_w2" in parts:
+        return first, _trivial(_flat(parts["lokr_w2"]))
+    if "lokr_t2" in parts:
+        right = _core_times(parts["lokr_t2"], parts["lokr_w2_b"])
+        return first, (parts["lokr_w2_a"].T, _flat(right))
+    return first, (parts["lokr_w2_a"], _flat(parts["lokr_w2_b"]))
 
 
 def _trivial(matrix: np.ndarray) -> Factors:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -71,6 +72,37 @@ def decompose(up: np.ndarray, down: np.ndarray) -> Decomposition:
     eigenvalues, vectors = np.linalg.eigh(middle)  # ascending
     values = np.sqrt(np.maximum(eigenvalues[::-1], 0))
     return Decomposition(values, up, down, balance, root, weighted_root, vectors[:, ::-1])
+
+
+@dataclass(frozen=True)
+class KroneckerDecomposition:
+    """The same for M = kron(M1, M2), from the decompositions of both.
+
+    M's singular values are all products of one of M1's and one of M2's, and its singular vectors
+    are the Kronecker products of theirs: two small decompositions in place of one large.
+    """
+
+    _first: Decomposition
+    _second: Decomposition
+
+    @cached_property
+    def singular_values(self) -> np.ndarray:
+        """Of M, descending."""
+        return np.sort(self._products)[::-1]
+
+    @property
+    def _products(self) -> np.ndarray:
+        return np.outer(self._first.singular_values, self._second.singular_values).reshape(-1)
+
+    def truncated(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Decomposition.truncated`."""
+        largest = np.argsort(-self._products, kind="stable")[:rank]
+        one, other = np.divmod(largest, len(self._second.singular_values))
+        up_1, down_1 = self._first.truncated(one.max() + 1)
+        up_2, down_2 = self._second.truncated(other.max() + 1)
+        up = up_1[:, None, one] * up_2[None, :, other]
+        down = down_1[one, :, None] * down_2[other, None, :]
+        return up.reshape(-1, len(largest)), down.reshape(len(largest), -1)
 
 
 def _narrowed(up: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,6 @@ import numpy as np
 
 from scripts.core.errors import SettingError
 from scripts.core.events import Control, Report
-from scripts.lora.low_rank import decompose
 from scripts.lora.modules import LoraFile, LoraModule
 from scripts.lora.ranks import KeptShare, Size, choose_rank, kept_share
 from scripts.lora.result_metadata import ModuleSize, result_metadata
@@ -125,8 +124,7 @@ def _comment(lora: LoraFile, size: Size) -> str:
 
 
 def _resize_module(module: LoraModule, sizes: Sequence[Size], dtype: str) -> list[_ResizedModule]:
-    up, down, scale = module.factors(without_magnitude=True)
-    found = decompose(up, down)
+    found, scale = module.decomposition(without_magnitude=True), module.scale
     values = abs(scale) * found.singular_values
     results = []
     for size in sizes:

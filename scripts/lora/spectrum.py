@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from scripts.core.events import Control, Report
-from scripts.lora.low_rank import decompose
 from scripts.lora.modules import LoraFile, LoraModule
 from scripts.lora.ranks import KeptShare
 from scripts.lora.tensor_files import size_of
@@ -38,8 +37,8 @@ def spectrum(lora: LoraFile, report: Report, control: Control) -> dict[str, Any]
 
 
 def _singular_values(module: LoraModule):
-    up, down, scale = module.factors(without_magnitude=True)
-    return abs(scale) * decompose(up, down).singular_values
+    found = module.decomposition(without_magnitude=True)
+    return abs(module.scale) * found.singular_values
 
 
 def knee(ranks: Sequence[int], kept: Sequence[float]) -> int:

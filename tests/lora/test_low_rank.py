@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.lora.low_rank import decompose, joined
+from scripts.lora.low_rank import KroneckerDecomposition, decompose, joined
 
 
 def factors(case: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +43,23 @@ def test_best_approximation_of_every_rank(case):
         assert error <= best + 1e-6 * np.linalg.norm(whole)
         sizes = np.linalg.norm(left, axis=0), np.linalg.norm(right, axis=1)
         np.testing.assert_allclose(*sizes, rtol=1e-3, atol=1e-3 * np.sqrt(values[0]) + 1e-30)
+
+
+def test_best_approximation_of_a_kronecker_product():
+    generator = np.random.default_rng(3)
+    first = factors("parallel", generator)
+    second = (generator.standard_normal((7, 3)), generator.standard_normal((3, 5)))
+    whole = np.kron(*(up.astype(np.float64) @ down for up, down in (first, second)))
+    values = np.linalg.svd(whole, compute_uv=False)
+    found = KroneckerDecomposition(decompose(*first), decompose(*second))
+    np.testing.assert_allclose(found.singular_values, values[:36], atol=2e-8 * values[0])
+    for rank in (1, 2, 5, 17, 36):
+        left, right = found.truncated(rank)
+        assert (left.shape, right.shape) == ((len(whole), rank), (rank, whole.shape[1]))
+        error = np.linalg.norm(whole - left.astype(np.float64) @ right.astype(np.float64))
+        assert error <= np.linalg.norm(values[rank:]) + 1e-6 * np.linalg.norm(whole)
+        np.testing.assert_allclose(*(np.linalg.norm(side, axis=axis) for axis, side in
+                                     enumerate((left, right))), rtol=1e-3)  # fmt: skip
 
 
 def test_sum_is_exact_with_any_strengths():
