@@ -7,10 +7,12 @@ from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
+from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.figures import Figures
 from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.preview_strip import PreviewStrip
+from easy_scripts.train_pages.queue_run import QueueRun
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
@@ -64,16 +66,27 @@ class BakePage(WorkPage):
         """Start the bake."""
         facts = self.wizard.facts
         self._practising = bool(facts.pop("practice", False))
+        self._queue: QueueRun | None = None
+        self._in_queue = bool(facts.pop("queue", False))
         self._resume = facts.pop("resume", None)
         self._first_step: int | None = None
         self._pausing = self._save_asked = False
         self._state = ""
-        if not self._practising and not self._resume:
+        if self._ordinary and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
         super().enter()
 
-    def start_child(self, config: Path) -> Child:
-        """The training; or the practice bake, which has a folder in place of a config."""
+    @property
+    def _ordinary(self) -> bool:
+        """Whether it is the bake of the answers, no practice and no queue."""
+        return not self._practising and not self._in_queue
+
+    def start_child(self, config: Path) -> Child | QueueRun:
+        """The training; or the practice bake, which has a folder in place of a config; or all
+        that waits in the queue."""
+        if self._in_queue:
+            self._queue = QueueRun(QueueStore())
+            return self._queue
         if self._practising:
             return Child("scripts.practice", [str(OUTPUT_FOLDER / "practice"), "--events"])
         return super().start_child(config)
@@ -93,7 +106,9 @@ class BakePage(WorkPage):
 
     def _let_buttons(self, usable: bool) -> None:
         for key, button in self._button.items():
-            can = usable and not (key == "preview" and not self.answers["sample_prompts"])
+            can = usable and not (key == "preview" and self._ordinary
+                                  and not self.answers["sample_prompts"])  # fmt: skip
+            can = can and not (key == "pause" and self._in_queue)
             button.state(["!disabled" if can and not self._practising else "disabled"])
 
     def _set_busy(self, busy: bool) -> None:
@@ -114,7 +129,7 @@ class BakePage(WorkPage):
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
         if isinstance(event, Start):
-            self._figures.begin(event.steps, event.epochs)
+            self._begin(event)
         elif isinstance(event, Step):
             self._take_step(event)
         elif isinstance(event, Preview):
@@ -127,12 +142,23 @@ class BakePage(WorkPage):
                 self._save_asked = False
                 self._notes.configure(text=self.texts("bake.saved", name=Path(event.path).name))
 
+    def _begin(self, start: Start) -> None:
+        if self._in_queue:
+            self._curve.clear()
+            self._strip.clear()
+            self._strip.pack_forget()
+            self._figures.clear()
+            self._first_step = None
+        self._figures.begin(start.steps, start.epochs)
+
     def _take_step(self, step: Step) -> None:
         if self._first_step is None:
             self._first_step = step.done
             self._let_buttons(not self._stopping)
         if not self._stopping:
-            self._stage.configure(text=self.texts("bake.baking"))
+            name = self._queue.current if self._queue else str(self.answers["output_name"])
+            text = self.texts("bake.baking_name", name=name)
+            self._stage.configure(text=self.texts("bake.baking") if self._practising else text)
         self._bar.stop()
         self._bar.configure(mode="determinate", value=1000 * step.done / step.total)
         self._time.configure(text=self._time_text(step))
@@ -186,9 +212,10 @@ class BakePage(WorkPage):
     def _finish(self, code: int) -> None:
         memory = self.wizard.memory
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
-        if done and not self._practising:
+        if done and self._ordinary:
             memory.keep("paused", {})
         self.wizard.facts["practised"] = self._practising
+        self.wizard.facts["ran"] = self._queue.ran if self._queue else []
         self._let_buttons(False)
         if not self._stopping:
             call_for_attention(self.wizard.root)
@@ -196,7 +223,9 @@ class BakePage(WorkPage):
         if done:
             return
         self._buttons.pack_forget()
-        if self._state and not self._practising:
+        if not self._ordinary:
+            self._state = ""
+        if self._state:
             memory.keep("paused", {"config": self.answers.config(), "state": self._state})
         if code == CODE_STOPPED:
             self._show_stopped()

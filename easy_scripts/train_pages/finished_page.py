@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from tkinter import ttk
 
+from easy_scripts.queue.store import DONE, Bake
 from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
@@ -38,6 +39,9 @@ class FinishedPage(Page):
         self._pictures.clear()
         events = self.wizard.facts.get("events", [])
         done = next((event for event in events if isinstance(event, Done)), Done())
+        if self.wizard.facts.get("ran"):
+            self._show_queue(self.wizard.facts["ran"])
+            return
         practised = self.wizard.facts.get("practised", False)
         saved = [Path(event.path) for event in events
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
@@ -49,6 +53,24 @@ class FinishedPage(Page):
         else:
             self._show_grid([event for event in events if isinstance(event, Preview)])
             self._show_next(result)
+
+    def _show_queue(self, ran: list[Bake]) -> None:
+        """One card for each bake of the queue: its file, or why there is none."""
+        theme, texts = self.theme, self.texts
+        results = [Path(bake.result) for bake in ran if bake.state == DONE and bake.result]
+        for bake in ran:
+            good = bake.state == DONE
+            card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(12))
+            card.pack(fill="x", pady=(0, theme.px(8)))
+            ttk.Label(card, text=bake.name, style="Strong.TLabel", wraplength=theme.px(600)).pack(
+                anchor="w", padx=theme.px(4))  # fmt: skip
+            about = bake.error or bake.result or bake.state
+            if good:
+                about += " · " + texts("finished.took", time=texts.duration(bake.seconds or 0))
+            style = "Muted.TLabel" if good else "Error.TLabel"
+            ttk.Label(card, text=about, style=style, font=CAPTION, wraplength=theme.px(600)).pack(
+                anchor="w", padx=theme.px(4))  # fmt: skip
+        self._show_buttons(results[-1] if results else None)
 
     def _show_file(self, path: Path, done: Done, saves: int) -> None:
         theme, texts = self.theme, self.texts
@@ -112,13 +134,15 @@ class FinishedPage(Page):
             ttk.Label(self._content, text=line, style="Muted.TLabel",
                       wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 3))  # fmt: skip
 
-    def _show_buttons(self, path: Path) -> None:
+    def _show_buttons(self, path: Path | None) -> None:
         theme = self.theme
         row = ttk.Frame(self._content)
         row.pack(fill="x", pady=(theme.px(2), theme.px(12)))
         self._buttons = []
-        for key, action in (("result.folder", lambda: show_in_folder(path)),
-                            ("finished.again", lambda: self.wizard.go_to(0))):  # fmt: skip
+        ways = [("finished.again", lambda: self.wizard.go_to(0))]
+        if path:
+            ways.insert(0, ("result.folder", lambda: show_in_folder(path)))
+        for key, action in ways:
             label, place = self.wizard.access_key(self.texts(key), action)
             style = "Wide.TButton" if self._buttons else "Accent.TButton"
             button = ttk.Button(row, text=label, underline=place, command=action, style=style)

@@ -8,14 +8,17 @@ from pathlib import Path
 from tkinter import filedialog, ttk
 from typing import Any
 
+from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
+from scripts.core.errors import SuiteError
 from scripts.core.files import PROJECT_FOLDER
 
 CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
+NAMES_SHOWN = 4
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
@@ -47,7 +50,19 @@ class StartPage(Page):
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
+        self._add_queue()
         self._add("practice", self._practice)
+
+    def _add_queue(self) -> None:
+        """The queue, when something waits in it."""
+        try:
+            waiting = [bake.name for bake in QueueStore().read().bakes if bake.state == WAITING]
+        except SuiteError:  # damaged; its own command says so
+            return
+        if waiting:
+            names = ", ".join(waiting[:NAMES_SHOWN]) + (" …" if waiting[NAMES_SHOWN:] else "")
+            about = self.texts("start.queue_waits", count=len(waiting), names=names)
+            self._add("queue", self._run_queue, about)
 
     def _add(self, key: str, action: Callable[[], None], about: str | None = None,
              accent: bool = False) -> None:  # fmt: skip
@@ -97,6 +112,10 @@ class StartPage(Page):
 
     def _practice(self) -> None:
         self.wizard.facts["practice"] = True
+        show_page(self.wizard, "bake")
+
+    def _run_queue(self) -> None:
+        self.wizard.facts["queue"] = True
         show_page(self.wizard, "bake")
 
     def _take(self, values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from tkinter import ttk
 
@@ -11,7 +12,7 @@ import pytest
 
 from easy_scripts import train
 from easy_scripts.queue import store as queue_store
-from easy_scripts.train_pages import base_page, finished_page, kind_page
+from easy_scripts.train_pages import bake_page, base_page, finished_page, kind_page
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from scripts.core.safetensors_header import read_header
@@ -23,8 +24,9 @@ TINY = {"resolution": "64", "min_bucket_reso": 64, "max_bucket_reso": 64, "train
 
 
 @pytest.fixture(autouse=True)
-def this_pc(monkeypatch):
-    """A PC with a known card and no models in the usual folders."""
+def this_pc(monkeypatch, tmp_path):
+    """A PC with a known card, nothing in the queue and no models in the usual folders."""
+    monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
     monkeypatch.setattr(base_page, "find_base_models", list)
     card = Card("NVIDIA GeForce RTX 3060", 12, True)
 
@@ -76,7 +78,9 @@ def to_summary(robot):
 
 
 def wait_for_end(robot):
-    robot.until(lambda: robot.page.name == "finished" or not robot.page.busy, "the bake ends")
+    end = time.monotonic() + 240  # on a machine that is busy
+    while robot.page.name != "finished" and robot.page.busy and time.monotonic() < end:
+        robot.pump(0.1)
     assert robot.page.name == "finished", robot.seen()
 
 
@@ -202,9 +206,7 @@ def test_a_config_of_another_tool_is_told_key_by_key_and_kept(open_robot, given,
 def test_the_summary_saves_a_config_and_adds_to_the_queue(
     open_robot, given, tmp_path, monkeypatch
 ):  # fmt: skip
-    monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
     store = queue_store.QueueStore(tmp_path / "queue")
-    monkeypatch.setattr("easy_scripts.train_pages.summary_page.QueueStore", lambda: store)
     robot = open_robot(train.PLAN, given)
     to_summary(robot)
     assert "12 steps in 2 rounds" in robot.seen()
@@ -288,7 +290,7 @@ def test_from_the_first_page_to_a_finished_lora_in_six_clicks(open_robot, given,
 
 @pytest.mark.slow
 def test_pause_keeps_the_state_and_continue_ends_with_the_same_name(open_robot, given):
-    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "12"})
+    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "6"})
     to_summary(robot)
     robot.wizard.answers["sample_prompts"] = None
     robot.wizard.answers["sample_every_n_epochs"] = None
@@ -344,8 +346,6 @@ def test_a_window_that_dies_leaves_a_child_that_saves(open_robot, given):
 
 @pytest.mark.slow
 def test_the_practice_bake_is_reached_from_the_first_page(open_robot, tmp_path, monkeypatch):
-    from easy_scripts.train_pages import bake_page
-
     monkeypatch.setattr(bake_page, "OUTPUT_FOLDER", tmp_path)
     robot = open_robot(train.PLAN)
     robot.press("<Alt-p>")
@@ -355,3 +355,20 @@ def test_the_practice_bake_is_reached_from_the_first_page(open_robot, tmp_path, 
     robot.press("<Escape>")
     robot.until(lambda: not robot.page.busy, "it has stopped")
     shutil.rmtree(tmp_path / "practice")
+
+
+@pytest.mark.slow
+def test_the_queue_runs_in_the_window_and_one_failure_ends_no_other(open_robot, given, tmp_path):
+    store = queue_store.QueueStore(tmp_path / "queue")
+    store.add({**given, "output_name": "one", "max_train_epochs": 1})
+    store.add({**given, "output_name": "two", "train_data_dir": str(tmp_path / "gone")})
+    store.add({**given, "output_name": "three", "max_train_epochs": 1})
+    robot = open_robot(train.PLAN)
+    assert "3 waiting: one, two, three" in robot.seen()
+    robot.click("Bake them")
+    wait_for_end(robot)
+    seen = robot.seen()
+    made = sorted(path.name for path in Path(given["output_dir"]).glob("*.safetensors"))
+    assert made == ["one.safetensors", "three.safetensors"]
+    assert "gone" in seen and all(name in seen for name in made)
+    assert [bake.state for bake in store.read().bakes] == ["done", "failed", "done"]
