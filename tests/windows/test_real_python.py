@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -79,18 +80,8 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     assert done.returncode == 1 and "Move the folder to a short path" in done.stdout
     assert not (pc.project / ".venv").exists()
     file_system = r"HKLM\SYSTEM\CurrentControlSet\Control\FileSystem"
-    allow = [
-        "reg",
-        "add",
-        file_system,
-        "/v",
-        "LongPathsEnabled",
-        "/t",
-        "REG_DWORD",
-        "/d",
-        "1",
-        "/f",
-    ]
+    allow = ["reg", "add", file_system, "/v", "LongPathsEnabled", "/t", "REG_DWORD", "/d", "1",
+             "/f"]  # fmt: skip
     pc.wine.run(allow, pc.folder)
     try:
         done = pc.wine.run(command, pc.folder, source)
@@ -125,8 +116,28 @@ print(window.root.winfo_viewable(), window.root.winfo_width() > 300, window.note
 """
 
 
-def test_the_window_of_setup_opens(pc, windows_python, tmp_path):
-    """With Windows' Python and Tk, on a screen and in a Windows of its own."""
+TOOL_WINDOW = """
+import sys, time
+sys.path[:0] = sys.argv[1:3]
+import importlib
+from easy_scripts.wizard.window import open_wizard
+wizard = open_wizard(importlib.import_module("easy_scripts." + sys.argv[3]).PLAN)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    wizard.root.update()
+    time.sleep(0.02)
+print(wizard.root.winfo_viewable(), wizard.root.winfo_width() > 600, wizard.root.title())
+wizard.end()
+"""
+TITLES = {
+    "resize": "Make LoRAs smaller", "merge": "Merge LoRAs", "extract": "LoRA from two models",
+    "train": "Train a LoRA",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run_on_screen(pc, windows_python, tmp_path):
+    """A function: run a script with Windows' Python on a screen and in a Windows of its own."""
     if not shutil.which("Xvfb"):
         pytest.skip("Xvfb is not installed")
     read, write = os.pipe()
@@ -135,23 +146,38 @@ def test_the_window_of_setup_opens(pc, windows_python, tmp_path):
         pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
-    try:
-        with os.fdopen(read) as answer:
-            display = {"DISPLAY": f":{answer.readline().strip()}"}
-        wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
-        wine.prefix.mkdir()
+    with os.fdopen(read) as answer:
+        display = {"DISPLAY": f":{answer.readline().strip()}"}
+    wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
+    wine.prefix.mkdir()
+
+    def run(text, *words):
         script = tmp_path / "window.py"
-        script.write_text(WINDOW)
+        script.write_text(text)
+        python = windows_path(windows_python / "python.exe")
+        return wine.run([python, windows_path(script), *words], tmp_path).stdout
+
+    try:
         with wine.kept_warm():
-            done = wine.run(
-                [windows_path(windows_python / "python.exe"), windows_path(script),
-                 windows_path(pc.project), "C:\\EasyLoRA"],
-                tmp_path,
-            )  # fmt: skip
+            yield run
     finally:
         screen.terminate()
         screen.wait()
-    assert done.stdout.startswith("1 True No NVIDIA or Intel Arc graphics card"), done.stdout
+
+
+def test_the_window_of_setup_opens(run_on_screen, pc):
+    shown = run_on_screen(WINDOW, windows_path(pc.project), "C:\\EasyLoRA")
+    assert shown.startswith("1 True No NVIDIA or Intel Arc graphics card"), shown
+
+
+def test_the_windows_of_the_tools_open(run_on_screen, pc, tmp_path):
+    packages = tmp_path / "packages"
+    for name in ("sv_ttk", "tktooltip", "tkinterdnd2"):
+        [folder] = importlib.util.find_spec(name).submodule_search_locations
+        shutil.copytree(folder, packages / name)
+    for verb, title in TITLES.items():
+        shown = run_on_screen(TOOL_WINDOW, windows_path(pc.project), windows_path(packages), verb)
+        assert shown.split(None, 2)[:2] == ["1", "True"] and title in shown, shown
 
 
 @pytest.fixture(scope="session")
