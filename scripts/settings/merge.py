@@ -31,14 +31,14 @@ def read_rank(raw: Any) -> int | str:
     try:
         return read_int(raw)
     except ValueError:
-        raise ValueError(f'"{raw}" is no size. Write a whole number such as 64, or auto, or '
-                         "exact.") from None  # fmt: skip
+        raise ValueError(f'"{show_value(raw)}" is no size. Write a whole number such as 64, or '
+                         "auto, or exact.") from None  # fmt: skip
 
 
 def read_lists(raw: Any) -> tuple[str, ...]:
     """One text for each LoRA: from a list of texts, of lists of numbers or of three such lists, or
-    from one text or one list of numbers for the first LoRA alone."""
-    if isinstance(raw, str) or not any(isinstance(item, str | list) for item in raw):
+    from one text, one number or one list of numbers for the first LoRA alone."""
+    if not isinstance(raw, list | tuple) or not any(isinstance(item, str | list) for item in raw):
         raw = [raw]
     return tuple(_joined(item) for item in raw)
 
@@ -154,8 +154,8 @@ def _check_result(settings: MergeSettings) -> list[SettingError]:
         errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
                                    "file. Write the ending .safetensors."))  # fmt: skip
     if settings.sd_model is not None:
-        for name in ("new_conv_rank", "save_precision"):
-            if getattr(settings, name) is not None:
+        for name, unset in (("new_rank", AUTO), ("new_conv_rank", None), ("save_precision", None)):
+            if getattr(settings, name) != unset:
                 errors.append(SettingError(name, f"{name} is for a LoRA as the result, and with "
                                            "sd_model a checkpoint is made. Leave one of them "
                                            "out."))  # fmt: skip

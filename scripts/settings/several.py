@@ -6,10 +6,11 @@ sentence when it cannot be read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import read_float, read_int
+from scripts.core.declare import read_float, read_int, show_value
 
 
 def read_paths(raw: Any) -> tuple[Path, ...]:
@@ -20,12 +21,15 @@ def read_paths(raw: Any) -> tuple[Path, ...]:
 
 def read_numbers(raw: Any) -> tuple[float, ...]:
     """Numbers from a list, or a text with commas or spaces between."""
-    items = raw if isinstance(raw, list | tuple) else str(raw).replace(",", " ").split()
-    return tuple(read_float(item) for item in items)
+    return tuple(read_float(word) for word in _words(raw))
 
 
 def read_sizes(raw: Any) -> tuple[int, ...]:
     """Whole numbers from a list, or a text with commas or spaces between."""
-    items = raw if isinstance(raw, list | tuple) else [raw]
-    words = [word for item in items for word in str(item).replace(",", " ").split()]
-    return tuple(read_int(word) for word in words)
+    return tuple(read_int(word) for word in _words(raw))
+
+
+def _words(raw: Any) -> Iterator[str]:
+    """Each value of a list, a text taken apart at commas and spaces; nothing else is."""
+    for item in raw if isinstance(raw, list | tuple) else [raw]:
+        yield from item.replace(",", " ").split() if isinstance(item, str) else [show_value(item)]

@@ -225,6 +225,29 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(("name", "raw", "expected"), [
+    ("ratios", ["0.5,0.25"], (0.5, 0.25)),
+    ("ratios", "0.5 0.25", (0.5, 0.25)),
+    ("ratios", [1, "0.25"], (1.0, 0.25)),
+    ("block_ratios", 0.5, ("0.5",)),
+    ("block_ratios", [1, 0.5], ("1,0.5",)),
+])  # fmt: skip
+def test_how_numbers_may_be_written(name, raw, expected):
+    settings, _ = read_merge_settings({"models": ["a", "b"], "save_to": "sum", name: raw})
+    assert getattr(settings, name) == expected
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"ratios": True}, '"true" is not a number'),
+    ({"ratios": {"b": 2}}, "\"{'b': 2}\" is not a number"),
+    ({"new_rank": True}, '"true" is no size'),
+    ({"sd_model": "base.safetensors", "new_rank": 4}, "new_rank is for a LoRA as the result"),
+])  # fmt: skip
+def test_settings_that_mean_nothing_are_refused(values, message):
+    with pytest.raises(SettingErrors, match=message):
+        read_merge_settings({"models": ["a", "b"], "save_to": "sum", **values})
+
+
 def test_an_older_file_is_kept_unless_told(tmp_path):
     good = write_plain(tmp_path / "good.safetensors")
     old = shutil.copy(good, tmp_path / "old.safetensors")
