@@ -70,7 +70,9 @@ def read_layer_keys(shapes: Shapes, metadata: Mapping[str, str]) -> LayerKeys:
 
 def family_of(shapes: Shapes, metadata: Mapping[str, str]) -> str | None:
     """sd1, sd2, sdxl, or None: by names, by the width of the captions, else by the metadata."""
-    if any(re.search(r"lora_te2_|text_encoder_2\.|(input|output)_blocks[._]\d", key)
+    if any(re.search(r"lora_unet_(double|single|joint)_blocks_\d", key) for key in shapes):
+        return None  # Flux and SD 3, whose text encoders are named as those of SDXL
+    if any(re.search(r"lora_te2_|text_encoder_2\.|((in|out)put_blocks|middle_block)[._]\d", key)
            for key in shapes):  # fmt: skip
         return "sdxl"
     widths = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
@@ -79,15 +81,22 @@ def family_of(shapes: Shapes, metadata: Mapping[str, str]) -> str | None:
             return widths[shape[1]]
     if any(key.startswith("lora_te1_") for key in shapes):
         return "sdxl"
+    if stated := stated_family(metadata):
+        return stated
+    for key, shape in shapes.items():
+        if re.search(r"self_attn[._]q_proj\.(lora_down|lora_A|lora.*\.down)", key):
+            return widths.get(shape[1])
+    return None
+
+
+def stated_family(metadata: Mapping[str, str]) -> str | None:
+    """The family that the metadata tell, whatever the keys show."""
     stated = metadata.get("ss_base_model_version", "") + metadata.get("modelspec.architecture", "")
     for sign, family in (("sdxl", "sdxl"), ("stable-diffusion-xl", "sdxl"), ("sd_v1", "sd1"),
                          ("stable-diffusion-v1", "sd1"), ("sd_v2", "sd2"),
                          ("stable-diffusion-v2", "sd2")):  # fmt: skip
         if sign in stated:
             return family
-    for key, shape in shapes.items():
-        if re.search(r"self_attn[._]q_proj\.(lora_down|lora_A|lora.*\.down)", key):
-            return widths.get(shape[1])
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from scripts.lora.modules import LoraFile, LoraModule, open_lora
 from scripts.models.families import FAMILIES
 from scripts.settings.merge import MergeSettings
 
+UNET_NAME = re.compile(  # of a layer of Stable Diffusion, in either layout
+    r"lora_unet_((down|up|input|output)_blocks|mid(dle)?_block|conv_|time_emb|add_emb|label_emb|out_)"
+)
 Part = tuple[LoraModule, float]  # a module of one LoRA, and how strongly it counts
 
 
@@ -64,6 +68,11 @@ def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredie
 
 def common_family(loras: Sequence[LoraFile]) -> str | None:
     """sd1, sd2 or sdxl, None when no file tells. Raises SettingError when they differ."""
+    others = [lora for lora in loras if _is_of_another_kind(lora)]
+    if 0 < len(others) < len(loras):
+        raise SettingError("models", f"{others[0].path.name} is not for Stable Diffusion, and "
+                           "others are: they cannot be merged. Choose LoRAs of one "
+                           "family.")  # fmt: skip
     known = [lora for lora in loras if lora.family is not None]
     for lora in known[1:]:
         if lora.family != known[0].family:
@@ -71,6 +80,12 @@ def common_family(loras: Sequence[LoraFile]) -> str | None:
                                f"{lora.path.name} for {title_of(lora)}: they cannot be merged. "
                                "Choose LoRAs of one family.")  # fmt: skip
     return known[0].family if known else None
+
+
+def _is_of_another_kind(lora: LoraFile) -> bool:
+    """Whether it is for a model whose layers are unlike Stable Diffusion's, such as Flux."""
+    names = [name for name in lora.modules if not name.startswith("lora_te")]
+    return bool(names) and not any(UNET_NAME.match(name) for name in names)
 
 
 def title_of(lora: LoraFile) -> str:

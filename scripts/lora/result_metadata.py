@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scripts.lora.layer_keys import stated_family
 from scripts.models.families import FAMILIES
 
 MIXED = "Dynamic"  # what sd-scripts writes where the modules have different sizes
@@ -63,12 +64,25 @@ def result_metadata(
         arguments["conv_alpha"] = common(float(size.alpha) for size in wide)
     if arguments:
         metadata["ss_network_args"] = json.dumps(arguments)
-    if family is not None and metadata.get("ss_base_model_version", "None") == "None":
-        metadata["ss_base_model_version"] = FAMILIES[family].base_model_version
-        metadata["ss_v2"] = str(family == "sd2")
+    if family is not None:
+        _correct_family(metadata, family)
     if "modelspec.date" in metadata:
         metadata["modelspec.date"] = datetime.fromtimestamp(int(time.time())).isoformat()
     return metadata
+
+
+def _correct_family(metadata: dict[str, str], family: str) -> None:
+    """Put right what names no family, or another one than the keys of the file show."""
+    key, right = "ss_base_model_version", FAMILIES[family]
+    if metadata.get(key, "None") == "None" or _names_another(metadata, key, family):
+        metadata[key] = right.base_model_version
+        metadata["ss_v2"] = str(family == "sd2")
+    if _names_another(metadata, "modelspec.architecture", family):
+        metadata["modelspec.architecture"] = f"{right.modelspec}/lora"
+
+
+def _names_another(metadata: Mapping[str, str], key: str, family: str) -> bool:
+    return stated_family({key: metadata.get(key, "")}) not in (None, family)
 
 
 def common(values: Iterable[Any]) -> str:

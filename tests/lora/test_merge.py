@@ -225,6 +225,39 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_lora_of_another_kind_of_model_is_not_mixed_in(tmp_path):
+    plain = write_plain(tmp_path / "plain.safetensors")
+    middle = write_plain(tmp_path / "xl.safetensors", "lora_unet_middle_block_1_proj_in")
+    known = write_plain(tmp_path / "sd1.safetensors", metadata={"ss_base_model_version": "sd_v1"})
+    flux = write_plain(tmp_path / "flux.safetensors", "lora_unet_double_blocks_0_img_attn_proj")
+    text = write_plain(
+        tmp_path / "text.safetensors", "lora_te1_text_model_encoder_layers_0_mlp_fc1"
+    )
+    save_file({**load_file(flux), **load_file(text)}, tmp_path / "both.safetensors")
+    with pytest.raises(SettingError, match=r"Diffusion 1\.x and xl\.safetensors for"):
+        merge(models=[known, middle], save_to=tmp_path / "sum")
+    for other in (plain, known, middle):
+        for name in ("flux", "both"):
+            with pytest.raises(SettingError, match=f"{name}.safetensors is not for Stable Diff"):
+                merge(models=[other, tmp_path / f"{name}.safetensors"], save_to=tmp_path / "sum")
+    path, _ = merge(models=[flux, tmp_path / "both.safetensors"], save_to=tmp_path / "sum")
+    assert "ss_base_model_version" not in metadata_of(path)
+
+
+def test_a_family_that_the_keys_belie_is_put_right(tmp_path):
+    stated = {"ss_base_model_version": "sdxl_base_v1-0", "ss_v2": "True",
+              "modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}  # fmt: skip
+    name = LINEAR.replace("attn1_to_q", "attn2_to_k")  # 768 columns, as sd1's captions have
+    false = write_plain(tmp_path / "false.safetensors", name, rest=768, metadata=stated)
+    metadata = metadata_of(merge(models=[false], ratios=[2], save_to=tmp_path / "right")[0])
+    assert (metadata["ss_base_model_version"], metadata["ss_v2"]) == ("sd_v1", "False")
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    special = {"ss_base_model_version": "sd_v1_special", "ss_v2": "odd"}
+    true = write_plain(tmp_path / "true.safetensors", name, rest=768, metadata=special)
+    metadata = metadata_of(merge(models=[true], ratios=[2], save_to=tmp_path / "same")[0])
+    assert {key: metadata[key] for key in special} == special
+
+
 @pytest.mark.parametrize(("name", "raw", "expected"), [
     ("ratios", ["0.5,0.25"], (0.5, 0.25)),
     ("ratios", "0.5 0.25", (0.5, 0.25)),
