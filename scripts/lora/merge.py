@@ -124,6 +124,9 @@ def _is_copy(ingredients: Sequence[Ingredient], rules: tuple[Rule, Rule], dtype:
 
 def _save_copy(ingredient: Ingredient, path: Path, report: Report) -> None:
     file = ingredient.lora.file
+    for module in ingredient.lora.modules.values():
+        for part in module.parts:
+            module.read(part)  # a damaged file is told of as one
     tensors = {
         key: RawTensor(file.dtypes[key], shape, file.raw(key)) for key, shape in file.shapes.items()
     }

@@ -88,6 +88,8 @@ def _plan(checkpoint: Checkpoint, ingredients: Sequence[Ingredient]) -> _Plan:
         if place is None:
             left_out.append(name)
             continue
+        for module, _ in parts:
+            module.check_kind()
         module = parts[0][0]
         if _flat(module.shape) != _flat(place.shape):
             raise SettingError("models", f"{module.file.path.name} is for a model of another size "

@@ -96,7 +96,8 @@ def title_of(lora: LoraFile) -> str:
 def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
     """The parts of each module's sum, without those of strength 0.
 
-    Raises SettingError when one layer has different sizes in two files.
+    Raises SettingError when one layer has different sizes in two files, and SuiteError when there
+    is none to compare.
     """
     parts: dict[str, list[Part]] = {}
     for ingredient in ingredients:
@@ -106,6 +107,8 @@ def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
                 continue
             others = parts.setdefault(name, [])
             if others and _sides(others[0][0]) != _sides(module):
+                others[0][0].check_kind()
+                module.check_kind()
                 raise SettingError("models", f"{module.file.path.name} and "
                                    f"{others[0][0].file.path.name} are for models of different "
                                    f"sizes ({name}): they cannot be merged.")  # fmt: skip
@@ -113,9 +116,9 @@ def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
     return parts
 
 
-def _sides(module: LoraModule) -> tuple[int, int]:
-    """A 1x1 convolution and a Linear of the same size are the same."""
-    return module.shape[0], math.prod(module.shape[1:])
+def _sides(module: LoraModule) -> tuple[int, ...]:
+    """A 1x1 convolution and a Linear of the same size are the same; () where a part is missing."""
+    return (module.shape[0], math.prod(module.shape[1:])) if module.shape else ()
 
 
 def describe(ingredients: Sequence[Ingredient]) -> str:

@@ -191,6 +191,8 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
     sdxl = write_plain(tmp_path / "xl.safetensors", "lora_unet_input_blocks_4_1_proj_in")
     nan = write_plain(tmp_path / "nan.safetensors", fill=float("nan"))
     wide = write_plain(tmp_path / "wide.safetensors", rest=16)
+    half = tmp_path / "half.safetensors"
+    save_file({key: part for key, part in load_file(good).items() if "lora_up" not in key}, half)
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(good.read_bytes()[:-40])
     dora = tmp_path / "dora.safetensors"
@@ -201,6 +203,9 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
     for models, message in (
         ([known, sdxl], "sd1.safetensors is for Stable Diffusion 1.x and xl.safetensors"),
         ([good, nan], "damaged: .* not numbers"),
+        ([nan], "damaged: .* not numbers"),
+        ([half, good], "half.safetensors (holds|is damaged)"),
+        ([good, half], "half.safetensors (holds|is damaged)"),
         ([good, wide], "different sizes"),
         ([good, cut], "cut.safetensors is cut off"),
         ([good, model], "it seems to be a whole Stable Diffusion model"),

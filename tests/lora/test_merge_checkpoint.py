@@ -172,8 +172,12 @@ def test_a_pruned_checkpoint_and_what_it_lacks(tmp_path):
 def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path, monkeypatch):
     base = in_precision(SD1, torch.float16, tmp_path / "base.safetensors")
     fp8 = in_precision(SD1, torch.float8_e4m3fn, tmp_path / "fp8.safetensors")
+    half = tmp_path / "half.safetensors"
+    save_file({key: part for key, part in load_file(LORA).items() if "lora_up" not in key}, half)
     before = sorted(tmp_path.iterdir())
     for values, message in (
+        ({"models": [half], "sd_model": base}, "half.safetensors"),
+        ({"models": [LORA, half], "sd_model": base}, "half.safetensors"),
         ({"models": [LORA_XL], "sd_model": base}, "is for Stable Diffusion XL, and base"),
         ({"models": [LORA], "sd_model": LORA}, "it seems to be a LoRA"),
         ({"models": [LORA], "sd_model": fp8}, "keeps its weights as F8_E4M3"),
