@@ -23,6 +23,7 @@ from scripts.core.errors import SettingError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file
 from scripts.lora.low_rank import decompose, joined
+from scripts.lora.merge_checks import check_something_left
 from scripts.lora.merge_inputs import Ingredient, Part, describe, open_ingredients, parts_by_name
 from scripts.lora.merge_metadata import merge_metadata, of_merge
 from scripts.lora.ranks import KeptShare
@@ -76,7 +77,9 @@ def merge_loras(settings: MergeSettings, report: Report, control: Control) -> Pa
             _save_copy(ingredients[0], settings.result, report)
             return settings.result
         _check_kinds(ingredients, report)
-        sums = merge_modules(parts_by_name(ingredients), rules, dtype, report, control)
+        parts = parts_by_name(ingredients)
+        sums = merge_modules(parts, rules, dtype, report, control)
+        check_something_left(parts, sums)
         sizes = [ModuleSize(one.shape, one.rank, one.alpha) for one in sums]
         facts = _facts(ingredients, sums)
         metadata = merge_metadata(ingredients, sizes, settings.result, facts["size"])

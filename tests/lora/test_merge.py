@@ -230,6 +230,26 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("new_rank", ["auto", "exact", 4])
+def test_a_sum_of_nothing_is_refused(new_rank, tmp_path):
+    one = write_plain(tmp_path / "one.safetensors")
+    for ratios, precision in (([1, -1], "float"), ([0.3, -0.3], "bf16"), ([1e-30, 1e-30], "fp16")):
+        with pytest.raises(SettingError, match="nothing would be left: the LoRAs cancel"):
+            merge(models=[one, one], ratios=ratios, save_precision=precision, new_rank=new_rank,
+                  save_to=tmp_path / "sum")  # fmt: skip
+    path, _ = merge(models=[one, one], ratios=[1, -0.999], new_rank=new_rank,
+                    save_to=tmp_path / "little")  # fmt: skip
+    before, after = read_deltas(one)[LINEAR][0], read_deltas(path)[LINEAR][0]
+    np.testing.assert_allclose(after, 0.001 * before, atol=1e-5)
+    negative = tmp_path / "negative.safetensors"
+    save_file({**load_file(one), f"{LINEAR}.alpha": torch.tensor(-4.0)}, negative)
+    with pytest.raises(SettingError, match="nothing would be left"):
+        merge(models=[one, negative], ratios=[1, 1], save_to=tmp_path / "sum")
+    merge(models=[negative], ratios=[2], new_rank=new_rank, save_to=tmp_path / "twice")
+    after = read_deltas(tmp_path / "twice.safetensors")[LINEAR][0]
+    np.testing.assert_allclose(after, -2 * before, rtol=1e-5, atol=1e-5)
+
+
 def test_a_lora_of_another_kind_of_model_is_not_mixed_in(tmp_path):
     plain = write_plain(tmp_path / "plain.safetensors")
     middle = write_plain(tmp_path / "xl.safetensors", "lora_unet_middle_block_1_proj_in")
