@@ -279,3 +279,28 @@ def test_fp8_numbers_are_read_as_torch_does(tmp_path):
     for name, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         ours = np.frombuffer(to_precision(numbers.numpy(), name).data, np.int16)
         np.testing.assert_array_equal(ours, numbers.to(dtype).view(torch.int16).numpy())
+
+
+@pytest.mark.parametrize("model", ["", [""]])
+def test_an_empty_name_is_not_the_current_folder(model, lora, monkeypatch):
+    monkeypatch.chdir(lora.parent)
+    with pytest.raises(SuiteError):
+        run(model=model, new_rank=2)
+    assert names(lora.parent) == [lora.name]
+
+
+@pytest.mark.parametrize("part", ["rank", "alpha"])
+def test_a_layer_without_size_or_of_several_strengths_is_damaged(part, tmp_path):
+    path, state = tmp_path / "in.safetensors", lora_state(0 if part == "rank" else 8)
+    if part == "alpha":
+        state[f"{LINEAR}.alpha"] = torch.ones(3)
+    safetensors.torch.save_file(state, path)
+    with pytest.raises(SettingError, match="damaged"):
+        run(model=[path], new_rank=2)
+
+
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
+    from scripts.lora.modules import open_lora
+
+    with pytest.raises(SuiteError, match="is a folder"):
+        open_lora(tmp_path)

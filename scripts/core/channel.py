@@ -46,11 +46,14 @@ def event_lines(control: Control) -> Iterator[Report]:
             wire.close()
 
 
-def listen(control: Control, source: TextIO) -> threading.Thread:
-    """Pass every request line of `source` on to `control`, in a thread that ends with it."""
+def listen(control: Control, source: TextIO | None) -> threading.Thread:
+    """Pass every request line of `source` on to `control`, in a thread that ends with it.
+
+    None, what a program without stdin has, is a source that has ended.
+    """
 
     def read() -> None:
-        for line in source:
+        for line in source or ():
             request = line.strip().lower()
             if request in Control.REQUESTS:
                 control.ask(request)

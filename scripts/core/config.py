@@ -34,11 +34,14 @@ def read_config(path: Path, tables: Collection[str] = ()) -> dict[str, Any]:
 
 def read_structured(path: Path) -> dict[str, Any]:
     """The content of a JSON or TOML file as it stands. Raises SuiteError as `read_config`."""
-    if path.is_dir():
-        raise SuiteError(f"{path} is a folder. Choose a config file in it.")
-    if not path.is_file():
-        raise SuiteError(f"There is no file {path}. Choose it again.")
-    text, _ = read_text(path)
+    try:
+        if path.is_dir():
+            raise SuiteError(f"{path} is a folder. Choose a config file in it.")
+        if not path.is_file():
+            raise SuiteError(f"There is no file {path}. Choose it again.")
+        text, _ = read_text(path)
+    except OSError as error:
+        raise SuiteError(f"The file {path} cannot be read: {error.strerror or error}.") from error
     try:
         content = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except json.JSONDecodeError as error:

@@ -126,7 +126,7 @@ def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
 
     Raises SettingError when it is a file, or cannot be made or written to.
     """
-    if folder.exists() and not folder.is_dir():
+    if os.path.isfile(folder):  # False, no error, where access is denied
         raise SettingError(setting, f"{folder} is a file, not a folder. Choose a folder.")
     probe = folder / f".easy_lora_{uuid.uuid4().hex[:8]}"
     try:
@@ -149,10 +149,10 @@ def check_output_file(
     already, is a folder, or has a name or a place that cannot be written.
     """
     check_output_name(path.name, setting)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise SettingError(setting, f"{path} is a folder. Write the name of the new file too.")
-    if path.exists():
-        if any(given.exists() and path.samefile(given) for given in inputs):
+    if os.path.exists(path):
+        if any(os.path.exists(given) and path.samefile(given) for given in inputs):
             raise SettingError(setting, f"{path.name} is one of the files that are read. Save "
                                "under another name.")  # fmt: skip
         if not overwrite:
@@ -168,6 +168,10 @@ def check_free_space(folder: Path, needed: int, setting: str = "save_to") -> Non
     except OSError:  # some network disks do not tell; a full disk is then seen while writing
         return
     if needed > free:
-        raise SettingError(setting, f"The result needs {needed / 1e9:.1f} GB, and the disk of "
-                           f"{folder} has {free / 1e9:.1f} GB left. Make room there, or choose "
+        raise SettingError(setting, f"The result needs {_size_text(needed)}, and the disk of "
+                           f"{folder} has {_size_text(free)} left. Make room there, or choose "
                            "another disk.")  # fmt: skip
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -51,6 +51,8 @@ def read_layer(parts: Shapes, kernel: tuple[int, ...]) -> Layer:
             except (KeyError, IndexError, ValueError) as error:
                 raise OddParts(str(error)) from error
             largest = min(shape[0], math.prod(shape[1:]))
+            if not min(full_rank, largest):
+                raise OddParts("a side of length 0")
             return Layer(kind, shape, rank, min(full_rank, largest), weights)
     return Layer("unknown", (), None, 0, weights)
 

@@ -222,7 +222,7 @@ def _module(name: str, keys: LayerKeys, file: TensorFile, config: dict[str, Any]
     if "alpha" in parts:
         array = file.read(parts["alpha"])
         alpha = float(array.reshape(-1)[0]) if array.size else 0.0
-        if not math.isfinite(alpha):
+        if array.size > 1 or not math.isfinite(alpha):
             raise SuiteError(f"The file {file.path.name} is damaged: {parts['alpha']} is not a "
                              "number. Choose another file.")  # fmt: skip
     return LoraModule(

@@ -44,9 +44,11 @@ def read_head(path: Path) -> FileHead:
 
     Raises SuiteError when it is missing, broken, cut off, no model file, or holds program code.
     """
-    if not path.is_file():
-        raise SuiteError(f"There is no file {path}. Choose it again.")
     try:
+        if path.is_dir():
+            raise SuiteError(f"{path} is a folder. Choose a file in it.")
+        if not path.is_file():
+            raise SuiteError(f"There is no file {path}. Choose it again.")
         with path.open("rb") as file:
             start = file.read(64)
         pickled = not _is_safetensors(start) and is_pickle(path)

@@ -1,5 +1,7 @@
 """Config files: tables and sections of TOML, advice for the usual mistakes in JSON and TOML."""
 
+from pathlib import Path
+
 import pytest
 
 from scripts.core.config import read_config
@@ -51,3 +53,16 @@ def test_what_cannot_be_read_says_where_and_what_to_do(write, name, text, place,
     message = str(caught.value)
     assert name in message and place in message and advice in message
     assert message.endswith((".", "'."))
+
+
+def test_no_access_is_one_sentence(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "x.json"
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(SuiteError, match="cannot be read"),
+    ):
+        patch.setattr(Path, "stat", denied)
+        read_config(path)

@@ -125,3 +125,11 @@ def test_a_bug_goes_to_the_log_and_not_to_the_user():
 def test_plain_text_for_a_terminal():
     code, out, err = run_work("report(Note('Hello.')); raise SuiteError('No.')", events=False)
     assert (code, out, err) == (1, "Hello.\n", "No.\n")
+
+
+def test_no_stdin_counts_as_its_end():
+    from scripts.core.channel import listen
+
+    control = Control()
+    listen(control, None).join(5)
+    assert control.stop_asked

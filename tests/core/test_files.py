@@ -120,3 +120,10 @@ def test_sha256(tmp_path):
     assert sha256_of_file(tmp_path / "abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_little_room_is_told_in_megabytes(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1_500_000})
+    monkeypatch.setattr("scripts.core.files.shutil.disk_usage", lambda _: usage)
+    with pytest.raises(SettingError, match=r"needs 2.0 MB.* has 1.5 MB left"):
+        check_free_space(tmp_path, 2_000_000)
