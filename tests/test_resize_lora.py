@@ -304,3 +304,24 @@ def test_a_folder_in_place_of_a_file_is_called_one(tmp_path):
 
     with pytest.raises(SuiteError, match="is a folder"):
         open_lora(tmp_path)
+
+
+def test_a_lora_given_twice_is_resized_once(lora):
+    run(model=[lora, lora], new_rank=2)
+    assert len(names(lora.parent)) == 2
+
+
+def test_a_queue_that_is_no_text_is_not_shown(lora, tmp_path):
+    queue = tmp_path / "queue"
+    queue.write_bytes(b"\x1b[31m\x07 4 5\n")
+    with pytest.raises(SettingError, match="no text file"):
+        run(model=[lora], queue=queue)
+
+
+def test_a_folder_without_access_is_one_sentence(lora, monkeypatch):
+    def denied(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", denied)
+    with pytest.raises(SettingError, match="cannot be read: Permission denied"):
+        run(model=[lora.parent], new_rank=2)

@@ -5,6 +5,7 @@ Everything that can be seen from the headers is checked for all files before the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
                     raise
                 raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
     results = [output for job in jobs for output in job.outputs]
-    return results[0] if len(results) == 1 else results[0].parent
+    return results[0] if len(results) == 1 else results[0].parent.absolute()
 
 
 def _run(
@@ -70,7 +71,7 @@ def _run(
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
     """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
     sizes = _sizes(settings)
-    files = list(_files(settings.model, sizes, report))
+    files = list(dict.fromkeys(_files(settings.model, sizes, report)))
     if not files:
         raise SettingError("model", "There is no LoRA there that is larger than the size asked "
                            "for. Choose other files.")  # fmt: skip
@@ -81,8 +82,8 @@ def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
         for output in outputs:
             if output in taken:
                 raise SettingError("save_to", f"Two results would get the same name {output.name}. "
-                                   "Resize them one after the other, or leave out "
-                                   "save_to.")  # fmt: skip
+                                   "Resize them one after the other, each with a "
+                                   "name of its own.")  # fmt: skip
             taken.add(output)
         jobs.append(Job(path, sizes, outputs))
     for output in sorted(taken):
@@ -93,13 +94,13 @@ def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
 def _files(paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report) -> Iterator[Path]:
     """The LoRA files; what a folder holds else is told of and left out."""
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
                 for size in sizes:
                     check_size(lora, size)
             yield path
             continue
-        for file in sorted(path.iterdir()):
+        for file in _content(path):
             if file.suffix.lower() not in ENDINGS or file.name.startswith("."):
                 continue
             try:
@@ -114,6 +115,14 @@ def _files(paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report) -> 
                 yield file
             else:
                 report(Note(f"Left out: {file.name} is no larger than that already."))
+
+
+def _content(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise SettingError("model", f"The folder {folder} cannot be read: "
+                           f"{error.strerror or error}.") from error  # fmt: skip
 
 
 def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
@@ -152,6 +161,9 @@ def _queued(words: list[str], line: str, number: int, settings: ResizeSettings) 
         if rank < 1 or len(words) > 2:
             raise ValueError
     except ValueError:
+        if not line.replace("\t", " ").isprintable():
+            raise SettingError("queue", f"{settings.queue.name} is no text file. Choose a list of "
+                               "sizes, one a line.") from None  # fmt: skip
         raise SettingError("queue", f'Line {number} of {settings.queue.name}, "{line.strip()}", is '
                            "no size. Write a dim, such as 32, or the dynamic value and the largest "
                            "dim, such as 0.95 64.") from None  # fmt: skip
