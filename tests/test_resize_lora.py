@@ -325,3 +325,13 @@ def test_a_folder_without_access_is_one_sentence(lora, monkeypatch):
     monkeypatch.setattr("pathlib.Path.iterdir", denied)
     with pytest.raises(SettingError, match="cannot be read: Permission denied"):
         run(model=[lora.parent], new_rank=2)
+
+
+def test_a_damaged_lora_does_not_keep_the_rest_of_its_folder_from_being_resized(tmp_path):
+    broken(lora_state(), tmp_path / "a.safetensors", "nan")
+    with pytest.raises(SettingError, match="No LoRA"):
+        run(model=[tmp_path], new_rank=2)
+    safetensors.torch.save_file(lora_state(), tmp_path / "b.safetensors")
+    events = run(model=[tmp_path], new_rank=2)
+    assert names(tmp_path) == ["a.safetensors", "b-dim2.safetensors", "b.safetensors"]
+    assert any(event.kind == "note" and "Left out: " in event.text for event in events)

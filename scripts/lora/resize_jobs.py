@@ -47,7 +47,9 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
                 if not number:
                     raise
                 raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
-    results = [output for job in jobs for output in job.outputs]
+    results = [output for job in jobs for output in job.outputs if output.exists()]
+    if not results:
+        raise SettingError("model", "No LoRA of the folder could be resized. Choose another one.")
     return results[0] if len(results) == 1 else results[0].parent.absolute()
 
 
@@ -58,9 +60,14 @@ def _run(
         report(Note(text))
     dtype = PRECISIONS.get(settings.save_precision or "", lora.dtype)
     dtype = dtype if dtype in WRITABLE else "F32" if dtype == "F64" else "F16"
-    for resized, output in zip(
-        resize_lora(lora, job.sizes, dtype, report, control), job.outputs, strict=True
-    ):
+    try:
+        results = resize_lora(lora, job.sizes, dtype, report, control)
+    except SuiteError as error:
+        if job.path in settings.model:
+            raise
+        report(Note(f"Left out: {error}"))  # the other LoRAs of the folder can be resized
+        return
+    for resized, output in zip(results, job.outputs, strict=True):
         control.check()
         write_tensors(output, resized.tensors, resized.metadata)
         report(Saved(str(output)))
