@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.command import run_command
-from scripts.core.errors import SuiteError
+from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.flags import FlagParser
 from scripts.tool_command import ONE_THREAD
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(report: Report, control: Control) -> None:
         for variable in ONE_THREAD:
             os.environ.setdefault(variable, "1")
+        if options.save_to is not None and options.set is None:
+            raise SettingError("save_to", "Nothing is to be changed, so nothing is saved. Give "
+                               "--set KEY=VALUE too, or leave --save_to out.")  # fmt: skip
         if options.set is not None:
             options.model = _edited(options.model, options, report)
         from scripts.lora.inspect import facts_of  # NumPy: only when really looking

@@ -28,6 +28,9 @@ def read_changes(words: list[str]) -> dict[str, str | None]:
     """The changes that KEY=VALUE words ask for; KEY= removes. Raises SettingError."""
     changes: dict[str, str | None] = {}
     for word in words:
+        if any(0xD800 <= ord(letter) < 0xE000 for letter in word):  # halves of undecodable bytes
+            raise SettingError("set", "The entry holds letters that this terminal did not pass on "
+                               "rightly. Write it with other letters.")  # fmt: skip
         key, sign, value = word.partition("=")
         if not sign or not key.strip():
             raise SettingError("set", f'"{word}" is no change. Write KEY=VALUE, or KEY= to remove '
@@ -65,7 +68,8 @@ def edit_metadata(
     metadata |= _true_hashes(path, header, metadata)
     backup = None
     if target is None:
-        target, backup = path, backup_of(path)
+        target = path = path.resolve()  # a link stays one
+        backup = backup_of(path)
         check_free_space(path.parent, 2 * header.file_size)
         with replace_atomically(backup) as unfinished:
             shutil.copyfile(path, unfinished)

@@ -89,7 +89,8 @@ def problems(lora: LoraFile) -> list[str]:
 
 def _odd_kinds(lora: LoraFile) -> Iterator[str]:
     if "dora" in lora.network_types:
-        yield "It is a DoRA: not every program reads those, and it can be resized but not merged."
+        yield ("It is a DoRA: not every program reads those. It can be merged into a checkpoint, "
+               "but neither made smaller nor merged with other LoRAs.")  # fmt: skip
     for kind in (*OTHER_TYPES, "unknown"):
         if count := lora.network_types.get(kind):
             yield f"{count} layers are of a kind ({kind}) that cannot be resized or merged here."

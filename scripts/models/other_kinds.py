@@ -27,8 +27,8 @@ class Kind:
 
 
 LORA_ADVICE = (
-    "Choose the base model that it was made for; to go on training a LoRA, give it as "
-    "network_weights."
+    "Choose the base model that it was made for. A training can go on from a LoRA: there it is "
+    "given as network_weights."
 )
 VAE_ADVICE = "Choose a whole model; a VAE of its own is given as vae."
 

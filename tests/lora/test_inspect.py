@@ -159,6 +159,28 @@ def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
     assert source.read_bytes() == before and not list(tmp_path.glob("*.part"))
 
 
+def test_editing_through_a_link_changes_the_file_itself(tmp_path):
+    source, link = tmp_path / "real.safetensors", tmp_path / "link.safetensors"
+    source.write_bytes(TRAINED.read_bytes())
+    link.symlink_to(source)
+    assert main([str(link), "--set", "ss_output_name=new"]) == 0
+    assert link.is_symlink() and read_header(source).metadata["ss_output_name"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--set", "a=\udcff"], "letters that this terminal did not pass on"),
+        (["--save_to", "other.safetensors"], "Nothing is to be changed"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(words, sentence, capsys):
+    before = TRAINED.read_bytes()
+    assert main([str(TRAINED), *words]) == 1
+    assert sentence in capsys.readouterr().err
+    assert TRAINED.read_bytes() == before
+
+
 def test_the_old_short_hash_follows_the_metadata(tmp_path):
     """It covers bytes at a fixed place of the file, which move with the header."""
     path = tmp_path / "large.safetensors"
