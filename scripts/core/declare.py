@@ -292,6 +292,15 @@ def build(
     return settings, notes
 
 
+def notes_on(not_needed: Mapping[str, str]) -> Callable[[str, Any], str | None]:
+    """A `foreign` for `build`, from a table: keys of other tools, and why each is not needed."""
+
+    def note(key: str, _raw: Any) -> str | None:
+        return f"{key} is not needed: {not_needed[key]}" if key in not_needed else None
+
+    return note
+
+
 def overridden(
     settings_class: type, values: Mapping[str, Any], winners: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, setting
+from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
 from scripts.settings.resize import METHODS, dynamic_error
 from scripts.settings.train_reading import read_precision
@@ -87,11 +87,7 @@ def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, l
 
     Raises SettingErrors with everything that is wrong.
     """
-    return build(ExtractSettings, values, _check_together, _foreign)
-
-
-def _foreign(key: str, raw: Any) -> str | None:
-    return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
+    return build(ExtractSettings, values, _check_together, notes_on(NOT_NEEDED))
 
 
 def _check_together(settings: ExtractSettings) -> list[SettingError]:

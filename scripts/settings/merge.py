@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, read_int, setting, show_value
+from scripts.core.declare import build, notes_on, read_int, setting, show_value
 from scripts.core.errors import SettingError
 from scripts.settings.several import read_numbers, read_paths
 from scripts.settings.train_reading import read_precision
@@ -119,11 +119,7 @@ def read_merge_settings(values: Mapping[str, Any]) -> tuple[MergeSettings, list[
 
     Raises SettingErrors with everything that is wrong.
     """
-    return build(MergeSettings, values, _check_together, _foreign)
-
-
-def _foreign(key: str, raw: Any) -> str | None:
-    return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
+    return build(MergeSettings, values, _check_together, notes_on(NOT_NEEDED))
 
 
 def _check_together(settings: MergeSettings) -> list[SettingError]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import build, setting
+from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
 from scripts.settings.several import read_numbers, read_paths, read_sizes
 from scripts.settings.train_reading import read_precision
@@ -75,11 +75,7 @@ def read_resize_settings(values: Mapping[str, Any]) -> tuple[ResizeSettings, lis
 
     Raises SettingErrors with everything that is wrong.
     """
-    return build(ResizeSettings, values, _check_together, _foreign)
-
-
-def _foreign(key: str, raw: Any) -> str | None:
-    return f"{key} is not needed: {NOT_NEEDED[key]}" if key in NOT_NEEDED else None
+    return build(ResizeSettings, values, _check_together, notes_on(NOT_NEEDED))
 
 
 def _check_together(settings: ResizeSettings) -> list[SettingError]:

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import struct
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,6 +134,20 @@ def test_captions_of_any_encoding(run, pictures):
 def test_an_output_name_that_no_file_can_have(run):
     assert "output_name" in problem(run(output_name="a:b"))
     assert "output_name" in problem(run(output_name="a/b"))
+
+
+def test_an_output_folder_that_cannot_be_written_to(run, tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def refused(path, data):  # chmod would not hinder an administrator
+        if path.parent == tmp_path / "out":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    sentence = problem(run())
+    assert sentence.startswith("output_dir: ") and "cannot be written to" in sentence
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_an_output_folder_that_is_a_file(run, tmp_path):
