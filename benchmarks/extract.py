@@ -126,7 +126,8 @@ def dense_route(org: Path, tuned: Path, output: Path) -> None:
     """Extract by the singular value decomposition of every difference."""
     import numpy as np
 
-    from scripts.lora.tensor_files import to_precision, write_tensors
+    from scripts.lora.number_formats import to_precision
+    from scripts.lora.tensor_files import write_tensors
 
     tensors = {}
     for name, shape, change in changes(org, tuned):

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from scripts.lora.names import OriginalLayout, original_path, text_encoder_prefix
-from scripts.lora.tensor_files import to_precision, write_tensors
+from scripts.lora.number_formats import to_precision
+from scripts.lora.tensor_files import write_tensors
 from scripts.models.families import FAMILIES
 from scripts.models.tokenizer import BUNDLED
 

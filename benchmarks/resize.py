@@ -74,7 +74,8 @@ def dense_route(source: Path, output: Path) -> None:
     import numpy as np
 
     from scripts.lora.modules import open_lora
-    from scripts.lora.tensor_files import to_precision, write_tensors
+    from scripts.lora.number_formats import to_precision
+    from scripts.lora.tensor_files import write_tensors
 
     tensors = {}
     with open_lora(source) as lora:

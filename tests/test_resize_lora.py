@@ -263,7 +263,8 @@ def test_torch_is_not_imported(lora):
 
 
 def test_fp8_numbers_are_read_as_torch_does(tmp_path):
-    from scripts.lora.tensor_files import open_tensors, to_precision
+    from scripts.lora.number_formats import to_precision
+    from scripts.lora.tensor_files import open_tensors
 
     codes = torch.arange(256, dtype=torch.uint8)
     kinds = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,11 +32,10 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Report
 from scripts.core.safetensors_header import Header, read_header
 from scripts.lora.checkpoint_keys import CheckpointModule
-from scripts.lora.low_rank import joined
 from scripts.lora.merge_inputs import Part
 from scripts.lora.merge_metadata import MERGED
 from scripts.lora.modules import LoraModule
-from scripts.lora.tensor_files import decoded, to_precision
+from scripts.lora.number_formats import all_finite, decoded, to_precision
 from scripts.lora.threads import in_threads
 
 # Entries that are no longer true when weights change.
@@ -81,6 +81,26 @@ def _spans(header: Header, changes: Mapping[str, Changes]) -> list[_Span]:
 def _copies(begin: int, end: int) -> list[_Span]:
     starts = range(begin, end, LONGEST_COPY)
     return [_Span(start, min(start + LONGEST_COPY, end)) for start in starts]
+
+
+class _Memory(threading.local):
+    """What a thread computes with, kept from one piece to the next: fresh memory costs as much as
+    the work."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, count: int, kind: type) -> np.ndarray:
+        """`count` numbers; what `name` held before is lost."""
+        kept = self._kept.get(name)
+        if kept is None or len(kept) < count:
+            kept = self._kept[name] = np.empty(count, kind)
+        return kept[:count]
+
+
+_memory = _Memory()
+# Systems let one thread at a time write into a file; others would burn the processor to wait.
+_writing = threading.Lock()
 
 
 def write_checkpoint(
@@ -162,7 +182,7 @@ def _list(text: str) -> list:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
-    buffer = memoryview(bytearray(min(COPIED_AT_ONCE, size)))
+    buffer = memoryview(_memory.take("data", COPIED_AT_ONCE, np.uint8))
     while size:
         piece = buffer[:size]
         _read_all(source, piece)
@@ -179,8 +199,9 @@ def _read_all(source: BinaryIO, data: memoryview) -> None:
 
 
 def _write_all(target: BinaryIO, data: memoryview) -> None:
-    while len(data):  # a system may take less than it is given
-        data = data[target.write(data) :]
+    with _writing:
+        while len(data):  # a system may take less than it is given
+            data = data[target.write(data) :]
 
 
 def _merge(source: BinaryIO, target: BinaryIO, span: _Span) -> None:
@@ -192,29 +213,40 @@ def _merge(source: BinaryIO, target: BinaryIO, span: _Span) -> None:
     doras = [part for part in span.parts if part[0].network_type == "dora"]
     change = _plain_change([part for part in span.parts if part not in doras], place.transposed)
     step = rows if doras else max(LEAST_ROWS, PIECE // columns)
-    buffer = bytearray((span.end - span.begin) // rows * min(step, rows))
+    row_bytes = (span.end - span.begin) // rows
     for start in range(0, rows, step):
         count = min(step, rows - start)
-        data = memoryview(buffer)[: len(buffer) * count // min(step, rows)]
-        _read_all(source, data)
-        weight = decoded(data, span.dtype).reshape(count, columns)
+        size = count * columns
+        data = _memory.take("data", count * row_bytes, np.uint8)
+        _read_all(source, memoryview(data))
+        weight = decoded(data.data, span.dtype, _memory.take("weight", size, np.float32))
+        weight = weight.reshape(count, columns)
         moved = weight.copy() if doras else weight
         if change is not None:
-            moved += change[0][start : start + count] @ change[1]
+            product = _memory.take("product", size, np.float32).reshape(count, columns)
+            moved += np.matmul(change[0][start : start + count], change[1], out=product)
         for module, ratio in doras:
             whole = weight.T if place.transposed else weight
             difference = np.float32(ratio) * _dora_change(module, whole)
             moved += difference.T if place.transposed else difference
-        _check_numbers(moved, span.dtype, span.key)
-        _write_all(target, to_precision(moved, span.dtype).data)
+        tensor = to_precision(moved, span.dtype, data)  # the bytes read are not needed any more
+        if not all_finite(tensor):
+            raise SuiteError(f"{span.key} would hold values that are not numbers or are too large "
+                             f"for {span.dtype}. Use lower strengths, or another "
+                             "checkpoint.")  # fmt: skip
+        _write_all(target, tensor.data)
 
 
 def _plain_change(parts: Sequence[Part], transposed: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """The factors of the sum of everything but DoRAs, None when there is nothing else."""
-    factors = [(*module.factors(), ratio) for module, ratio in parts]
-    if not factors:
+    ups, downs = [], []
+    for module, ratio in parts:
+        up, down, scale = module.factors()
+        ups.append(np.float32(scale * ratio) * up)
+        downs.append(down)
+    if not ups:
         return None
-    up, down = joined([(up, down, scale * ratio) for up, down, scale, ratio in factors])
+    up, down = (ups[0], downs[0]) if len(ups) == 1 else (np.hstack(ups), np.vstack(downs))
     return (down.T, up.T) if transposed else (up, down)
 
 
@@ -230,10 +262,3 @@ def _dora_change(module: LoraModule, weight: np.ndarray) -> np.ndarray:
     norm = np.sqrt(np.sum(by_input**2, axis=(0, 2), keepdims=True))
     by_input *= magnitude.reshape(1, -1, 1) / norm
     return moved - weight
-
-
-def _check_numbers(weight: np.ndarray, dtype: str, key: str) -> None:
-    largest = 65504 if dtype == "F16" else np.finfo(np.float32).max
-    if not (weight.max() <= largest and weight.min() >= -largest):  # NaN is neither
-        raise SuiteError(f"{key} would hold values that are not numbers or too large for {dtype}. "
-                         "Use lower strengths, or another checkpoint.")  # fmt: skip

@@ -32,16 +32,10 @@ from scripts.lora.extract_result import (
     in_words,
     notes,
 )
+from scripts.lora.number_formats import PRECISIONS, decoded, to_precision
 from scripts.lora.ranks import Size, choose_rank
 from scripts.lora.result_metadata import ModuleSize
-from scripts.lora.tensor_files import (
-    PRECISIONS,
-    TensorFile,
-    decoded,
-    open_tensors,
-    to_precision,
-    write_tensors,
-)
+from scripts.lora.tensor_files import TensorFile, open_tensors, write_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.extract import ExtractSettings
 

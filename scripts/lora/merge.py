@@ -26,10 +26,11 @@ from scripts.lora.low_rank import decompose, joined
 from scripts.lora.merge_checks import check_something_left
 from scripts.lora.merge_inputs import Ingredient, Part, describe, open_ingredients, parts_by_name
 from scripts.lora.merge_metadata import merge_metadata, of_merge
+from scripts.lora.number_formats import PRECISIONS, decoded, to_precision
 from scripts.lora.ranks import KeptShare
 from scripts.lora.result_metadata import ModuleSize
 from scripts.lora.safetensors_writer import RawTensor
-from scripts.lora.tensor_files import PRECISIONS, decoded, to_precision, write_tensors
+from scripts.lora.tensor_files import write_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.merge import AUTO, EXACT, MergeSettings
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from scripts.core.errors import SettingError
 from scripts.lora.merge_inputs import Part
+from scripts.lora.number_formats import decoded
 from scripts.lora.safetensors_writer import RawTensor
-from scripts.lora.tensor_files import decoded
 
 NOTHING = 1e-5  # of the parts' norms: above float32's rounding, far below any wanted strength
 

@@ -19,10 +19,10 @@ import numpy as np
 from scripts.core.errors import SettingError
 from scripts.core.events import Control, Report
 from scripts.lora.modules import LoraFile, LoraModule
+from scripts.lora.number_formats import decoded, to_precision
 from scripts.lora.ranks import KeptShare, Size, choose_rank, kept_share
 from scripts.lora.result_metadata import ModuleSize, result_metadata
 from scripts.lora.safetensors_writer import RawTensor
-from scripts.lora.tensor_files import decoded, to_precision
 from scripts.lora.threads import in_threads
 
 UP, DOWN = "lora_up.weight", "lora_down.weight"

@@ -14,10 +14,11 @@ from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file, read_text
 from scripts.lora.modules import LoraFile, open_lora
+from scripts.lora.number_formats import PRECISIONS
 from scripts.lora.ranks import Size
 from scripts.lora.resize import ResizedLora, changes_anything, check_size, resize_lora
 from scripts.lora.result_metadata import common
-from scripts.lora.tensor_files import PRECISIONS, write_tensors
+from scripts.lora.tensor_files import write_tensors
 from scripts.settings.resize import ResizeSettings, dynamic_error
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")  # of LoRAs in a folder

@@ -19,8 +19,9 @@ from scripts.core.safetensors_header import read_header
 from scripts.inspect_lora import main
 from scripts.lora.inspect import facts_of
 from scripts.lora.modules import open_lora
+from scripts.lora.number_formats import to_precision
 from scripts.lora.spectrum import knee, spectrum
-from scripts.lora.tensor_files import to_precision, write_tensors
+from scripts.lora.tensor_files import write_tensors
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.lora.tensor_files import decoded, to_precision
+from scripts.lora.number_formats import decoded, to_precision
 
 CODES = np.arange(1 << 16, dtype=np.uint16)  # every fp16 or bf16 number there is
 
