@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from easy_scripts.install import graphics
 from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
+from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
@@ -93,15 +94,20 @@ def check_environment(project: Project, wishes: Wishes, report: Report) -> str |
 
 @contextmanager
 def _workshop(project: Project) -> Iterator[Workshop]:
+    """What every step needs. Errors of the system become a sentence, a SuiteError."""
     with setup_lock(project.logs) as lock:
         path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
         shutil.rmtree(project.workspace, ignore_errors=True)
-        with path.open("a", encoding="utf-8", errors="replace") as log:
-            try:
-                yield Workshop(project, log, path, lock)
-            except BaseException:
-                traceback.print_exc(file=log)
-                raise
+        try:
+            with path.open("a", encoding="utf-8", errors="replace") as log:
+                try:
+                    yield Workshop(project, log, path, lock)
+                except BaseException:
+                    traceback.print_exc(file=log)
+                    raise
+        except OSError as error:  # a full disk, a file in use: from anywhere but pip
+            sentence = explain_failure([str(error)], 1, "Set-up could not go on")
+            raise SuiteError(sentence) from error
         shutil.rmtree(project.workspace, ignore_errors=True)
 
 

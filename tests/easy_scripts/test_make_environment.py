@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -319,35 +318,6 @@ def test_killed_when_a_step_begins(empty, stage):
     assert check_environment(empty, WISHES, lambda event: None) is None
 
 
-def wait_until_free(project):
-    """Wait for the lock of a set-up that was killed a moment ago."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with setup_lock(project.logs):
-                return
-        except SuiteError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 1.4, 2.0, 2.7, 3.5, 4.4, 5.4, 6.5])
-def test_killed_with_all_its_children_at_some_point(empty, seconds):
-    process = subprocess.Popen(
-        [sys.executable, str(DRIVER), str(empty.root)],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    wait_until_free(empty)  # its pip holds the lock until it is really dead
-    set_up(empty)
-    assert judge(empty).whole
-    assert check_environment(empty, WISHES, lambda event: None) is None
-
-
 def test_a_second_setup_is_refused_and_a_stale_lock_is_not(empty):
     with setup_lock(empty.logs):
         refused = run_driver(empty)
@@ -451,13 +421,32 @@ def test_a_python_without_venv_gets_the_remedy(empty, monkeypatch):
         set_up(empty)
 
 
-def test_a_folder_without_permission(empty, monkeypatch):
-    def denied(*_):
-        raise PermissionError(13, "Permission denied")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied"), "write into its folder .*Permission denied"),
+        (OSError(28, "No space left on device"), r"The disk is full: setup\.lock could not be"),
+    ],
+)
+def test_a_folder_in_which_nothing_can_be_written(empty, monkeypatch, error, sentence):
+    def refuse(*_):
+        raise error
 
-    monkeypatch.setattr(os, "open", denied)  # root, as in CI, may write anywhere
-    with pytest.raises(SuiteError, match=r"cannot write into its folder .*Permission denied"):
+    monkeypatch.setattr(os, "open", refuse)  # root, as in CI, may write anywhere
+    with pytest.raises(SuiteError, match=sentence):
         set_up(empty)
+
+
+def test_an_error_of_the_system_in_mid_work_is_a_sentence(moved, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    set_up(moved)
+    monkeypatch.setattr(making, "inspect", fail)
+    monkeypatch.setattr(making.PackageInstaller, "install", fail)
+    for work in (check_environment, make_environment):
+        with pytest.raises(SuiteError, match=r"could not go on\. The disk is full\. Make room"):
+            work(moved, WISHES, lambda event: None)
 
 
 def test_the_kind_is_chosen_once_and_kept_until_asked_again(moved):
@@ -510,15 +499,6 @@ def use_index(monkeypatch, address):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.setenv("PIP_INDEX_URL", address)
-
-
-def test_downloads_that_break_off_go_on_where_they_stopped(empty, large_wheels, monkeypatch):
-    with breaking_index(large_wheels, breaks=3) as (address, asked):
-        use_index(monkeypatch, address)
-        set_up(empty)
-    assert asked["tiny-1.0-py3-none-any.whl"] == 4  # and not one set-up after the other
-    assert judge(empty).whole
-    assert check_environment(empty, WISHES, lambda event: None) is None
 
 
 @pytest.mark.slow
