@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from easy_scripts.install import command as setup_command
 from easy_scripts.install import doctor
@@ -100,19 +99,23 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
-        path = _log_bug()
         sys.stderr.write(
-            "Something went wrong that should not have. This is an error of Easy LoRA; please "
-            f"send the log file {path}.\n"
+            "Something went wrong that should not have. This is an error of Easy LoRA; "
+            f"{_log_bug()}.\n"
         )
         return BUG
 
 
-def _log_bug() -> Path:
+def _log_bug() -> str:
+    """Keep what happened in a log; what to do with that, as the end of a sentence."""
     path = Project().logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        return f"what happened could not be kept, as {path} cannot be written ({reason})"
+    return f"please send the log file {path}"
 
 
 def _run(arguments: list[str]) -> int:

@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TextIO
 
-from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.kinds import KINDS
 from easy_scripts.install.make_environment import (
     AUTO,
@@ -40,8 +40,9 @@ DONE, MENDABLE, STOPPED = 0, 1, 2
 class Console:
     """Prints the events of set-up: one line per step, a moving count where there is a terminal."""
 
-    def __init__(self, stream=None) -> None:
+    def __init__(self, stream: TextIO | None = None, errors: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._errors = errors or sys.stderr
         self._moving = self._stream.isatty()
         self._open_line = 0
         self._time_left = TimeLeft()
@@ -56,6 +57,9 @@ class Console:
             self._line(f"  ... {event.name}")
         elif isinstance(event, Note):
             self._line(f"  {event.text}")
+        elif isinstance(event, Problem):
+            self._end_count()
+            self._errors.write(f"{event.message}\n")
         elif isinstance(event, Done):
             seconds = round(event.seconds or 0)
             self._line(f"  Set-up is complete ({seconds // 60} min {seconds % 60} s).")
@@ -67,10 +71,15 @@ class Console:
             self._open_line = len(text)
 
     def _line(self, text: str) -> None:
-        end = "\n" if self._open_line else ""
-        self._open_line = 0
-        self._stream.write(f"{end}{text}\n")
+        self._end_count()
+        self._stream.write(f"{text}\n")
         self._stream.flush()
+
+    def _end_count(self) -> None:
+        if self._open_line:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._open_line = 0
 
 
 def ensure_environment(project: Project, wishes: Wishes, report: Report | None = None) -> int:
@@ -80,23 +89,14 @@ def ensure_environment(project: Project, wishes: Wishes, report: Report | None =
     try:
         make_environment(project, wishes, tell)
     except SuiteError as error:
-        return _fail(str(error), report)
-    except OSError as error:  # a full disk, a file in use: from anywhere but pip
-        return _fail(explain_failure([str(error)], 1, "Set-up could not go on"), report)
+        tell(Problem(str(error)))
+        return MENDABLE
     except KeyboardInterrupt:
-        _fail("Set-up was stopped. Start it again: it goes on where it stopped.", report)
+        tell(Problem("Set-up was stopped. Start it again: it goes on where it stopped."))
         return STOPPED
     finally:
         signal.signal(signal.SIGTERM, previous)
     return DONE
-
-
-def _fail(message: str, report: Report | None) -> int:
-    if report:
-        report(Problem(message))
-    else:
-        sys.stderr.write(f"{message}\n")
-    return MENDABLE
 
 
 def _stop(_signal: int, _frame: object) -> None:

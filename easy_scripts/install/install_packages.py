@@ -12,13 +12,14 @@ from easy_scripts.install.pip_steps import RAW_PROGRESS, Workshop, pip_install
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Report, Stage
 
+UNPACKING = "Installing collected packages: "  # what pip says when all has come
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<name>[A-Za-z0-9_.]+)-\S+ \(")
 MEGABYTE = 1_000_000
 WORTH_SHOWING = 5 * MEGABYTE
 
 
 class DownloadProgress:
-    """Turns pip's progress lines into events: megabytes of the larger files."""
+    """Turns pip's progress lines into events: megabytes of the larger files, then unpacking."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -30,6 +31,10 @@ class DownloadProgress:
         started = DOWNLOADING.search(line)
         if started:
             self._name, self._last = started["name"], -1
+        elif line.startswith(UNPACKING):
+            names = line.removeprefix(UNPACKING).split(", ")
+            what = names[0] if len(names) == 1 else f"{len(names)} packages"
+            self._report(Stage(f"Unpacking {what}"))
         found = RAW_PROGRESS.match(line)
         if not found:
             return
