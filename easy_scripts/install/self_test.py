@@ -40,11 +40,11 @@ def ready_line(stamp: dict, proof: Proof) -> str:
     """What set-up ends with: "Ready: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers yes, ..."."""
     eight_bit = stamp.get("eight_bit") or {}
     if eight_bit.get("works"):
-        optimisers = "yes"
+        optimisers = "8-bit optimisers yes"
     else:
-        optimisers = f"no ({eight_bit.get('reason') or 'not for this system'})"
-    device = stamp.get("device") or "the processor"
-    facts = f"{device}, 8-bit optimisers {optimisers}"
+        reason = eight_bit.get("reason") or "not for this system"
+        optimisers = f"8-bit optimisers no ({reason})"
+    facts = f"{stamp.get('device') or 'the processor'}, {optimisers}"
     if proof.code:
         return (
             f"Set up: {facts}. But the practice bake failed, see above. Run: "
