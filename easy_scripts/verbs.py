@@ -16,7 +16,7 @@ from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
-from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 
 MENDABLE, BUG = 1, 70
@@ -123,7 +123,7 @@ def _run(arguments: list[str]) -> int:
         print(usage())
         return 0
     if arguments[0] == "--version":
-        print(f"Easy LoRA {project_version()}")
+        print(f"Easy LoRA {dated_version()}")
         return 0
     verb = VERBS.get(arguments[0])
     if verb is None:
@@ -137,7 +137,7 @@ def usage() -> str:
     lines = [f"  {verb.name:10}{verb.summary}" for verb in VERBS.values()]
     return "\n".join(
         [
-            f"Easy LoRA {project_version()}: turns a folder of pictures into a LoRA file.",
+            f"Easy LoRA {dated_version()}: turns a folder of pictures into a LoRA file.",
             "",
             "python -m easy_scripts VERB [ARGUMENTS]",
             "",

@@ -24,7 +24,7 @@ from easy_scripts.install.kinds import Graphics, choose_kind
 from easy_scripts.install.make_environment import AUTO, Wishes, check_environment, look_at_eight_bit
 from easy_scripts.install.place_checks import Finding, check_place
 from easy_scripts.launcher.judge import Judgement, judge
-from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 from scripts.core.files import write_text
 
@@ -104,7 +104,7 @@ def _facts(project: Project, judgement: Judgement, found: Graphics) -> list[tupl
     torch = stamp.get("torch") or {}
     eight_bit = stamp.get("eight_bit") or {}
     return [
-        ("Easy LoRA", project_version()),
+        ("Easy LoRA", dated_version()),
         ("System", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("Python", f"{platform.python_version()} (environment: {stamp.get('python', 'none')})"),
         ("Graphics", cards or "none found"),

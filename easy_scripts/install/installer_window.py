@@ -20,6 +20,7 @@ from easy_scripts.install.installer import (
     shortcut_places,
     unpack,
 )
+from easy_scripts.launcher.project import dated_version
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.plain_look import PlainLook
 from easy_scripts.wizard.screen import open_root, show_in_front
@@ -50,6 +51,8 @@ class InstallerWindow:
         frame = ttk.Frame(self.root, padding=look.px(28))
         frame.pack(fill="both", expand=True)
         ttk.Label(frame, style="Title.TLabel", text=texts("installer.title")).pack(anchor="w")
+        version = ttk.Label(frame, style="Muted.TLabel", text=dated_version())
+        version.pack(anchor="w")
         about = ttk.Label(frame, text=texts("installer.about"), wraplength=width)
         about.pack(anchor="w", pady=look.px(14))
         row = ttk.Frame(frame)

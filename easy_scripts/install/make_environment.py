@@ -29,7 +29,7 @@ from easy_scripts.install.running import running_from
 from easy_scripts.install.setup_lock import setup_lock
 from easy_scripts.install.skeleton import make_skeleton, refuse_a_file, site_packages
 from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
-from easy_scripts.launcher.project import Project, write_json
+from easy_scripts.launcher.project import Project, dated_version, write_json
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Note, Report, Stage
 
@@ -117,7 +117,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     asked, choice = decide_kind(project, wishes)
     kind = KINDS[choice.kind]
     extras = _extras(project, wishes)
-    workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
+    machine = f"Python {sys.version}, {this_machine()}"
+    workshop.write(f"Easy LoRA {dated_version()}, kind {kind.name} ({asked}), {machine}")
     refuse_while_at_work(project)
     refuse_bad_place(project, kind, report)
     report(Note(_in_words(project, choice)))
