@@ -242,7 +242,10 @@ def test_the_installer_is_built_and_unpacks_a_folder_that_works(
     assert code == 1 and "has not been set up in this folder yet" in shown
     version = project_version().encode("utf-16-le")
     assert version in program.read_bytes(), "Explorer is to show the version"
-    window = subprocess.Popen([WINE, windows_path(program)], env=wine_on_screen.variables)
+    window = subprocess.Popen(
+        [WINE, windows_path(program)], env=wine_on_screen.variables, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         wait_for_window(wine_on_screen, "Install Easy LoRA")
     finally:
