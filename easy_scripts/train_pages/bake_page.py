@@ -8,12 +8,12 @@ from tkinter import ttk
 from typing import Any
 
 from easy_scripts.queue.store import QueueStore
-from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.figures import Figures
 from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.preview_strip import PreviewStrip
 from easy_scripts.train_pages.queue_run import QueueRun
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
+from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
 from easy_scripts.wizard.child import Child, Message

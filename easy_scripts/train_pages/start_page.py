@@ -10,7 +10,7 @@ from typing import Any
 
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
-from easy_scripts.train_pages.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError

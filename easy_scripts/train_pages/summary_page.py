@@ -9,7 +9,7 @@ from tkinter import filedialog, ttk
 from typing import Any
 
 from easy_scripts.queue.store import QueueStore
-from easy_scripts.train_pages.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.rows import TextRow
 from easy_scripts.wizard.theme import CAPTION

@@ -14,8 +14,8 @@ from test_train_wizard import BASE, TINY
 
 from easy_scripts import train
 from easy_scripts.train_pages import base_page, kind_page
-from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.graphics_card import Card
+from easy_scripts.wizard.asking import show_page
 
 LOOKS = [
     ("en", "light", 100, (1366, 768)),
