@@ -9,6 +9,7 @@ differs by 0.01, which also loses gentle trainings.)
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,12 @@ def extract(settings: ExtractSettings, report: Report, control: Control) -> Path
         settings.result, [settings.model_org, settings.model_tuned], settings.overwrite
     )
     dtype = PRECISIONS[settings.save_precision or "fp16"]
+    dims = _largest_dims(pair.modules, settings)
     with open_tensors(settings.model_org) as org, open_tensors(settings.model_tuned) as tuned:
 
         def work(module: CheckpointModule) -> Difference:
-            return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dtype)
+            return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dims,
+                               dtype)  # fmt: skip
 
         results = list(in_threads(work, pair.modules, "Comparing the models", report, control))
     found = [result for result in results if result.tensors is not None]
@@ -67,12 +70,30 @@ def extract(settings: ExtractSettings, report: Report, control: Control) -> Path
     return settings.result
 
 
+def _largest_dims(
+    modules: Sequence[CheckpointModule], settings: ExtractSettings
+) -> dict[bool, int]:
+    """The largest dim of a layer, by whether it is a 3x3 convolution. It is the alpha of all of
+    them, whatever dim each gets: diffusers reads different alphas at a wrong strength."""
+    dims = {False: settings.dim, True: settings.conv_dim}
+    full = {False: 1, True: 1}
+    for module in modules:
+        sides = module.shape[0], math.prod(module.shape[1:])
+        full[_is_wide(module)] = max(full[_is_wide(module)], min(sides))
+    return {wide: min(dim, full[wide]) for wide, dim in dims.items() if dim is not None}
+
+
+def _is_wide(module: CheckpointModule) -> bool:
+    return math.prod(module.shape[2:]) > 1
+
+
 def _difference(
     place: CheckpointModule,
     tuned_place: CheckpointModule,
     org: TensorFile,
     tuned: TensorFile,
     settings: ExtractSettings,
+    dims: Mapping[bool, int],
     dtype: str,
 ) -> Difference:
     before, after = _weight(place, org), _weight(tuned_place, tuned)
@@ -81,13 +102,12 @@ def _difference(
     if same_numbers(before, after, dtypes):
         return Difference(place.name, norm)
     change = (after - before).reshape(len(after), -1)
-    is_wide = math.prod(place.shape[2:]) > 1
-    largest = settings.conv_dim if is_wide else settings.dim
-    found, rank = _truncated(change, largest, settings)
+    is_wide = _is_wide(place)
+    found, rank = _truncated(change, dims[is_wide], settings)
     up, down = _factors(found, rank, settings.clamp_quantile)
-    alpha = to_precision(np.float32(rank), dtype)
-    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])
-    stored_up = up * np.float32(rank / true_alpha)  # bf16 does not hold every rank
+    alpha = to_precision(np.float32(dims[is_wide]), dtype)
+    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])  # bf16 holds not every number
+    stored_up = up * np.float32(rank / true_alpha)
     kernel = place.shape[2:]
     tensors = {
         "alpha": alpha,
