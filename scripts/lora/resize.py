@@ -5,9 +5,9 @@
             write_tensors(..., resized.tensors, resized.metadata)
 
 The strength stays: alpha / dim of every layer is kept. Where a dynamic method gives each layer a
-dim of its own, alpha is that of the largest for all, and the numbers make up for it: diffusers reads
-LoRAs whose layers have different alphas at a wrong strength. A layer that is no larger than asked
-for keeps its numbers. LoHa and LoKr become LoRAs, through their ΔW.
+dim of its own, alpha is that of the largest for all, and the numbers make up for it: diffusers
+reads LoRAs whose layers have different alphas at a wrong strength. A layer that is no larger than
+asked for keeps its numbers. LoHa and LoKr become LoRAs, through their ΔW.
 """
 
 from __future__ import annotations
