@@ -3,8 +3,9 @@
 Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "&" in the text of a
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
 declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
-front of NAME where the wizards mean different things by a name. EASY_LORA_LANGUAGE overrides the
-system's language.
+front of NAME where the wizards mean different things by a name. Tk ends a line at a space if it
+can; Japanese has few, so a long help has line ends of its own between its sentences.
+EASY_LORA_LANGUAGE overrides the system's language.
 """
 
 from __future__ import annotations
