@@ -72,7 +72,10 @@ def _edited(path: Path, options: Namespace, report: Report) -> Path:
 
     changes = read_changes(options.set)
     open_lora(path).__exit__()  # refuses what is no LoRA
-    path, backup = edit_metadata(path, changes, options.save_to, options.overwrite)
+    target = options.save_to
+    if target is not None and target.suffix.lower() != ".safetensors":
+        target = target.with_name(target.name + ".safetensors")
+    path, backup = edit_metadata(path, changes, target, options.overwrite)
     report(Saved(str(path)))
     if backup is not None:
         report(Note(f"The file as it was is kept as {backup.name}."))

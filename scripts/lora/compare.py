@@ -25,7 +25,7 @@ from scripts.lora.checkpoint_keys import (
     CheckpointModule,
     open_checkpoint,
 )
-from scripts.lora.number_formats import to_precision
+from scripts.lora.number_formats import rounds_to
 from scripts.lora.tensor_files import TensorFile, open_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.extract import ExtractSettings
@@ -127,11 +127,12 @@ def _sample(place: CheckpointModule, file: TensorFile) -> np.ndarray:
 
 
 def same_numbers(before: np.ndarray, after: np.ndarray, dtypes: tuple[str, str]) -> bool:
-    """Whether weights are equal once both are rounded to the rougher of their formats."""
+    """Whether weights of these two formats are equal, but for the rounding to the rougher one."""
     if np.array_equal(before, after):
         return True
-    rougher = max(dtypes, key=lambda dtype: ROUGHNESS.get(dtype, 0))
-    if dtypes[0] == dtypes[1] or rougher not in ("F16", "BF16"):
+    roughness = [ROUGHNESS.get(dtype, 0) for dtype in dtypes]
+    if roughness[0] == roughness[1]:
         return False
-    rounded = (to_precision(weight, rougher).data for weight in (before, after))
-    return next(rounded) == next(rounded)
+    if roughness[0] > roughness[1]:
+        before, after = after, before
+    return rounds_to(before, after, max(dtypes, key=lambda dtype: ROUGHNESS.get(dtype, 0)))

@@ -81,6 +81,16 @@ def test_rounding_to_another_format_is_no_difference(tmp_path):
     assert found.equal == found.layers and found.difference == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_model_made_smaller_by_fp8_is_the_same(dtype, tmp_path):
+    org = altered(SD1, tmp_path / "org.safetensors", lambda _, tensor: tensor)
+    small = altered(SD1, tmp_path / "small.safetensors", lambda _, tensor: tensor, dtype)
+    found = relation(org, small)
+    assert found.equal == found.layers
+    tuned = altered(SD1, tmp_path / "tuned.safetensors", lambda _, tensor: tensor * 1.2, dtype)
+    assert relation(org, tuned).equal < found.layers / 10
+
+
 def test_models_that_were_trained_apart_are_strangers(tmp_path):
     generator = torch.Generator().manual_seed(1)
 
