@@ -61,8 +61,10 @@ class ModelsPage(Page):
         elif facts["equal"] == facts["layers"]:
             self._say("models.equal", "Warning.TLabel")
         else:
-            key, style = ("models.related", "Good.TLabel") if facts["related"] else (
-                "models.strangers", "Warning.TLabel")  # fmt: skip
+            key = "models.related" if facts["equal"] else "models.all_differ"
+            style = "Good.TLabel"
+            if not facts["related"]:
+                key, style = "models.strangers", "Warning.TLabel"
             self._say(key, style, title=facts["family_title"],
                       equal=self.texts.percent(facts["equal"] / facts["layers"]),
                       difference=self.texts.percent(facts["difference"], 1))  # fmt: skip
