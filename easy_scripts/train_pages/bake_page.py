@@ -41,6 +41,7 @@ class BakePage(WorkPage):
         self._figures.pack(fill="x")
         self._curve = LossCurve(self._bake, theme, self.texts)
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
+        self._warning = ttk.Label(self._bake, style="Warning.TLabel", wraplength=theme.px(640))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
         self._buttons = ttk.Frame(self._bake)
         self._button: dict[str, ttk.Button] = {}
@@ -100,6 +101,8 @@ class BakePage(WorkPage):
             self._strip.clear()
             self._strip.pack_forget()
         self._figures.clear()
+        self._warning.configure(text="")
+        self._warning.pack_forget()
         self._after.pack_forget()
         self._buttons.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
         self._let_buttons(False)
@@ -121,10 +124,17 @@ class BakePage(WorkPage):
         if isinstance(message, Note):  # there are many: the newest is shown, all are in the log
             self.events.append(message)
             self._write_log(message.text)
-            if self._first_step is not None:
+            if message.warning:
+                self._warn(message.text)
+            elif self._first_step is not None:
                 self._notes.configure(text=message.text)
             return
         super()._show(message)
+
+    def _warn(self, text: str) -> None:
+        told = self._warning.cget("text")
+        self._warning.configure(text=f"{told}\n{text}".strip())
+        self._warning.pack(anchor="w", after=self._curve, pady=(0, self.theme.px(8)))
 
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""

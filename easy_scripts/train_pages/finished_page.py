@@ -47,6 +47,9 @@ class FinishedPage(Page):
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
         self._show_file(result, done, len(saved))
+        for note in (event for event in events if isinstance(event, Note) and event.warning):
+            ttk.Label(self._content, text=note.text, style="Warning.TLabel",
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
         self._show_buttons(result)
         if practised:
             self._show_sheet(Path(done.path or ""), events)

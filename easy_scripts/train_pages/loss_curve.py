@@ -37,8 +37,10 @@ class LossCurve(tkinter.Canvas):
 
     def add(self, step: int, smooth: float) -> None:
         """A report: the smoothed loss after `step` steps."""
-        if self.steps and step <= self.steps[-1]:
-            return
+        while self.steps and step <= self.steps[-1]:  # the training went back, or began anew
+            for numbers in (self.steps, self.smooth, self.raw):
+                numbers.pop()
+            self._fresh = True
         self.raw.append(self._unsmoothed(step, smooth))
         self.steps.append(step)
         self.smooth.append(smooth)

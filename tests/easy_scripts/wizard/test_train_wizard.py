@@ -257,6 +257,9 @@ def test_the_curve_takes_the_smoothing_off_again(screen):
     for step in range(5, 3000):
         curve.add(step, 0.2)
     assert len(curve.steps) <= 800 and curve.steps[0] == 1 and curve.steps[-1] == 2999
+    curve.add(1000, 0.5)
+    assert curve.steps[-1] == 1000 and curve.raw[-1] == 0.5, "a training that went back"
+    assert curve.steps == sorted(set(curve.steps))
     root.destroy()
 
 
