@@ -15,7 +15,6 @@ from scripts.lora.file import load_lora
 from scripts.training import loop, progress, start
 from scripts.training.rescue import EXPLODED, WINDOW, Broken, LossWatch
 
-
 # --- noticing ------------------------------------------------------------------------------
 
 
