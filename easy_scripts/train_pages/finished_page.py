@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tkinter import ttk
 
-from easy_scripts.queue.store import DONE, Bake
+from easy_scripts.queue.store import DONE, QueueStore
 from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
@@ -57,9 +57,11 @@ class FinishedPage(Page):
             self._show_grid([event for event in events if isinstance(event, Preview)])
             self._show_next(result)
 
-    def _show_queue(self, ran: list[Bake]) -> None:
-        """One card for each bake of the queue: its file, or why there is none."""
+    def _show_queue(self, ran: list[str]) -> None:
+        """One card for each bake of the queue that ran, by its id: its file, or why there is
+        none."""
         theme, texts = self.theme, self.texts
+        ran = [bake for bake in QueueStore().read().bakes if bake.id in ran]
         results = [Path(bake.result) for bake in ran if bake.state == DONE and bake.result]
         for bake in ran:
             good = bake.state == DONE

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 from typing import Any
 
+from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
@@ -44,14 +47,25 @@ class StartPage(Page):
         memory = self.wizard.memory
         paused, last = memory.get("paused", {}), memory.get("last", {})
         self._cards = {}
+        for number, bake in enumerate(kept_bakes()):
+            self._add_kept(bake, number)
         if paused and Path(str(paused.get("state", ""))).is_dir():
-            self._add("resume", self._resume, str(paused["config"].get("output_name", "")))
-        self._add("new", self.wizard.go_on, accent=not paused)
+            self._add("resume", self._resume, str(paused["config"].get("output_name", "")),
+                      accent=True)  # fmt: skip
+        self._add("new", self.wizard.go_on, accent=not self._cards)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
         self._add_queue()
         self._add("practice", self._practice)
+
+    def _add_kept(self, bake: KeptBake, number: int) -> None:
+        """A bake that goes on without a window, or ended unseen."""
+        key = "running" if bake.running else "ended"
+        since = time.strftime("%H:%M", time.localtime(bake.about.started))
+        name = self.texts(f"start.kept.{bake.about.kind}", name=bake.about.name)
+        about = self.texts(f"start.{key}_since", name=name, time=since)
+        self._add(key, partial(self._attach, bake), about, accent=True, place=f"{key}{number}")
 
     def _add_queue(self) -> None:
         """The queue, when something waits in it."""
@@ -65,10 +79,10 @@ class StartPage(Page):
             self._add("queue", self._run_queue, about)
 
     def _add(self, key: str, action: Callable[[], None], about: str | None = None,
-             accent: bool = False) -> None:  # fmt: skip
+             accent: bool = False, place: str = "") -> None:  # fmt: skip
         card = ActionCard(self._body, self.wizard, f"start.{key}", action, about, accent)
         card.pack(fill="x", pady=(0, self.theme.px(10)))
-        self._cards[key] = card
+        self._cards[place or key] = card
 
     def enter(self) -> None:
         """Look whether there is something to go on with; take a config that was dropped."""
@@ -86,7 +100,8 @@ class StartPage(Page):
 
     def focus_first(self) -> None:
         """The way that most will take."""
-        self._cards.get("resume", self._cards["new"]).button.focus_set()
+        first = next((card for card in self._cards.values() if card.accent), self._cards["new"])
+        first.button.focus_set()
 
     def offer(self, text: str, answer: str, action: Callable[[], None]) -> None:
         """The draft: not offered when it is the last bake, which has its own card."""
@@ -110,12 +125,18 @@ class StartPage(Page):
         self.wizard.facts["resume"] = paused["state"]
         show_page(self.wizard, "bake")
 
+    def _attach(self, bake: KeptBake) -> None:
+        if bake.about.config:
+            self._take(bake.about.config)
+        self.wizard.facts["attach"] = bake
+        show_page(self.wizard, "bake")
+
     def _practice(self) -> None:
-        self.wizard.facts["practice"] = True
+        self.wizard.facts["bake_kind"] = "practice"
         show_page(self.wizard, "bake")
 
     def _run_queue(self) -> None:
-        self.wizard.facts["queue"] = True
+        self.wizard.facts["bake_kind"] = "queue"
         show_page(self.wizard, "bake")
 
     def _take(self, values: dict[str, Any]) -> None:
