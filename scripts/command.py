@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,6 +63,15 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
                            f"LoRA; {where}."))  # fmt: skip
             return BUG
     return DONE
+
+
+def refuse_command(name: str, error: SuiteError, words: Sequence[str]) -> int:
+    """Say that the command line `words` of `name` cannot be read, and why; the exit code."""
+
+    def work(_report: Report, _control: Control) -> None:
+        raise error
+
+    return run_command(name, work, "--events" in words)
 
 
 @contextmanager

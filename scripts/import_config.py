@@ -10,11 +10,10 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Report, Saved
 from scripts.core.files import write_text
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(words)
     except SuiteError as error:
-        return run_command("import_config", partial(_refuse, error), "--events" in words)
+        return refuse_command("import_config", error, words)
 
     def work(report: Report, _control: Control) -> None:
         imported = import_config(options.file)
@@ -63,10 +62,6 @@ def _save(imported: Imported, path: Path) -> None:
         raise SettingError("save_to", f"{path} is there already and is not written over. Choose "
                            "another name.")  # fmt: skip
     write_text(path, json.dumps(imported.values, indent=2, ensure_ascii=False) + "\n")
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error
 
 
 if __name__ == "__main__":

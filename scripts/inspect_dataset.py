@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Event, Facts, Report
 from scripts.core.flags import FlagParser, add_flags, read_flags
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = read_flags(parser, words)
     except SuiteError as error:
-        return run_command("inspect_dataset", partial(_refuse, error), "--events" in words)
+        return refuse_command("inspect_dataset", error, words)
     config, thumbnails = given.pop("config"), given.pop("thumbnails")
     headers_only = given.pop("headers_only")
     events, as_json = given.pop("events"), given.pop("json")
@@ -62,10 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
 
     return run_command("inspect_dataset", work, events)
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error
 
 
 if __name__ == "__main__":

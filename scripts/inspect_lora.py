@@ -10,11 +10,10 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.flags import FlagParser
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(words)
     except SuiteError as error:
-        return run_command("inspect_lora", partial(_refuse, error), "--events" in words)
+        return refuse_command("inspect_lora", error, words)
 
     def work(report: Report, control: Control) -> None:
         for variable in ONE_THREAD:
@@ -73,7 +72,10 @@ def _edited(path: Path, options: Namespace, report: Report) -> Path:
 
     changes = read_changes(options.set)
     open_lora(path).__exit__()  # refuses what is no LoRA
-    path, backup = edit_metadata(path, changes, options.save_to, options.overwrite)
+    target = options.save_to
+    if target is not None and target.suffix.lower() != ".safetensors":
+        target = target.with_name(target.name + ".safetensors")
+    path, backup = edit_metadata(path, changes, target, options.overwrite)
     report(Saved(str(path)))
     if backup is not None:
         report(Note(f"The file as it was is kept as {backup.name}."))
@@ -106,10 +108,6 @@ def _in_words(facts: dict[str, Any]) -> str:
         lines += [f"  at dim {rank}: keeps {kept:.1%}, {size / 1e6:.1f} MB"
                   for rank, kept, size in rows]  # fmt: skip
     return "\n".join([*lines, *(f"  ! {sentence}" for sentence in facts["problems"])])
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error
 
 
 if __name__ == "__main__":

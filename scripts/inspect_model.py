@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Facts, Report
 from scripts.core.flags import FlagParser
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(words)
     except SuiteError as error:
-        return run_command("inspect_model", partial(_refuse, error), "--events" in words)
+        return refuse_command("inspect_model", error, words)
 
     def work(report: Report, _control: Control) -> None:
         base = recognise(options.model, options.vae)
@@ -54,10 +53,6 @@ def facts_of(base: BaseModel) -> dict[str, Any]:
         "resolution": base.resolution,
         "notes": list(base.notes),
     }
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.config import read_config
 from scripts.core.declare import overridden
 from scripts.core.errors import SuiteError
@@ -57,7 +56,7 @@ def run_tool(
     try:
         given = read_flags(parser, words)
     except SuiteError as error:
-        return run_command(name, partial(_refuse, error), "--events" in words)
+        return refuse_command(name, error, words)
     config, events = given.pop("config"), given.pop("events")
 
     def run(report: Report, control: Control) -> None:
@@ -73,7 +72,3 @@ def run_tool(
         report(Done(None if path is None else str(path), time.monotonic() - began))
 
     return run_command(name, run, events)
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.command import run_command
+from scripts.command import refuse_command, run_command
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Planned, Report
 from scripts.core.flags import FlagParser, add_flags, read_flags
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = read_flags(_parser(), words)
     except SuiteError as error:
-        return run_command("train", partial(_refuse, error), "--events" in words)
+        return refuse_command("train", error, words)
     if "ACCELERATE_USE_CPU" in os.environ and not given["plan"]:
         from scripts.training.cpu_processes import missing_processes, run_processes
 
@@ -58,10 +57,6 @@ def _plan(settings: TrainSettings, notes: list[str]) -> dict[str, Any]:
 
     content = make_plan(settings).as_dict()
     return {**content, "notes": [*notes, *content["notes"]]}
-
-
-def _refuse(error: SuiteError, _report: Report, _control: Control) -> None:
-    raise error
 
 
 def _parser() -> FlagParser:

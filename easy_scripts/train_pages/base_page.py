@@ -7,8 +7,8 @@ from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
-from easy_scripts.train_pages.asking import Answer, Asking, short_path
 from easy_scripts.train_pages.usual_folders import MOST, find_base_models
+from easy_scripts.wizard.asking import Answer, Asking, short_path
 from easy_scripts.wizard.drop import clean_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION

@@ -7,8 +7,8 @@ import tkinter
 from tkinter import ttk
 from typing import Any
 
-from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.graphics_card import Card, find_card
+from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.declare import show_value

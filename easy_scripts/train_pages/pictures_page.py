@@ -6,9 +6,9 @@ from functools import partial
 from tkinter import StringVar, ttk
 from typing import Any
 
-from easy_scripts.train_pages.asking import Answer, Asking, short_path
 from easy_scripts.train_pages.folder_table import FolderTable
 from easy_scripts.train_pages.thumbnails import Thumbnails
+from easy_scripts.wizard.asking import Answer, Asking, short_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.declare import is_unset

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tkinter
 from tkinter import ttk
 
-from easy_scripts.train_pages.asking import show_page
+from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.rows import Row, TextRow, row_for
 from easy_scripts.wizard.tips import add_tip

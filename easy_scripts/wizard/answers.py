@@ -6,6 +6,7 @@ Rows write here and read from here, pages look at it, the draft and the run's co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from scripts.core.declare import declarations, read_value
@@ -59,7 +60,10 @@ class Answers:
         if condition is None:
             return True
         other, values = condition
-        return self.applies(other) and self[other] in values
+        value = self[other]
+        with suppress(SettingError):  # what is wrong stays as it was entered
+            value = read_value(self.declared[other], value)
+        return self.applies(other) and value in values
 
     def error(self, name: str) -> str | None:
         """What is wrong with the value entered, in a sentence; None when nothing is."""

@@ -4,7 +4,9 @@ Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
 declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
 front of NAME where the wizards mean different things by a name. "said.NAME" translates what
-processes without a window say in English. EASY_LORA_LANGUAGE overrides the system's language.
+processes without a window say in English. Tk ends a line at a space if it can; Japanese has few, so
+a long text has line ends of its own between its sentences. EASY_LORA_LANGUAGE overrides the
+system's language.
 """
 
 from __future__ import annotations
@@ -71,8 +73,8 @@ class Catalogue:
             return text
         told = ""
         for sentence in re.split(r"(?<=\.) ", text):
-            gap = " " if told and not told.endswith("。") else ""
-            told += gap + self._said_sentence(sentence)
+            gap = "\n" if told.endswith("。") else " "
+            told += (gap if told else "") + self._said_sentence(sentence)
         return told
 
     def _said_sentence(self, text: str) -> str:

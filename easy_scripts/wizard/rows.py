@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NUMBER_WIDTH = 10  # letters
 TEXT_WIDTH = 28
-HELP_WIDTH = 420  # logical pixels
+HELP_WIDTH, WIDE_HELP = 420, 600  # logical pixels
 
 
 class Row:
@@ -137,7 +137,8 @@ class Row:
     def _wrap_help(self, event: tkinter.Event) -> None:
         """The help takes what the field leaves free beside it."""
         taken = 0 if self.wide else self.field.winfo_reqwidth() + self.theme.px(28)
-        width = max(self.theme.px(120), min(self.theme.px(HELP_WIDTH), event.width - taken))
+        most = self.theme.px(WIDE_HELP if self.wide else HELP_WIDTH)
+        width = max(self.theme.px(120), min(most, event.width - taken))
         self._help.configure(wraplength=width)
 
     def _tip(self) -> str:

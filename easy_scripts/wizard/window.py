@@ -69,7 +69,8 @@ class Wizard:
         self.draft = Draft(root, self.answers, memory)
         self._build()
         self.pages = [page(self) for page in plan.pages]
-        self._steps.fill([self.texts(f"{page.name}.step") for page in self.pages])
+        self._path = [page for page in self.pages if not page.off_path]
+        self._steps.fill([self.texts(f"{page.name}.step") for page in self._path])
         self.answers.update(given)
         self.current = -1
         self._bind_keys()
@@ -174,7 +175,7 @@ class Wizard:
         self._intro.configure(text=self.texts(intro) if intro in self.texts else "")
         page.frame.grid(row=0, column=0, sticky="nsew")
         page.frame.to_top()
-        self._steps.mark(index)
+        self._steps.mark(self._path.index(page) if page in self._path else 0)
         page.enter()
         self.refresh_footer()
         page.focus_first()

@@ -37,16 +37,43 @@ def replace_atomically(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name[:60]}.{uuid.uuid4().hex[:8]}.part")
+    made: list[Path] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made = make_folders(path.parent)
         yield temporary
         _flush_to_disk(temporary)
         os.replace(temporary, path)
+        made = []
     except OSError as error:
         raise SuiteError(explain_os_error(error, path)) from error
     finally:
         with suppress(OSError):  # what kept the file from being written may keep it from going
             temporary.unlink(missing_ok=True)
+        remove_folders(made)
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Make the folder and those above it; the ones that were missing, outermost first.
+
+    Raises OSError; what was made is removed again then.
+    """
+    missing = [one for one in (folder, *folder.parents) if not os.path.isdir(one)][::-1]
+    made: list[Path] = []
+    try:
+        for one in missing:
+            one.mkdir(exist_ok=True)
+            made.append(one)
+    except OSError:
+        remove_folders(made)
+        raise
+    return made
+
+
+def remove_folders(made: list[Path]) -> None:
+    """Remove the folders that `make_folders` made, as far as they are empty."""
+    with suppress(OSError):
+        for folder in reversed(made):
+            folder.rmdir()
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -121,16 +148,18 @@ def check_output_name(name: str, setting: str = "output_name") -> None:
         raise SettingError(setting, f"The name is too long ({len(name)} letters). Shorten it.")
 
 
-def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
-    """Make the folder if it is missing and see that a file can be written there.
+def check_output_folder(folder: Path, setting: str = "output_dir", keep: bool = True) -> None:
+    """Make the folder if it is missing and see that a file can be written there; without `keep`,
+    leave nothing behind.
 
     Raises SettingError when it is a file, or cannot be made or written to.
     """
     if os.path.isfile(folder):  # False, no error, where access is denied
         raise SettingError(setting, f"{folder} is a file, not a folder. Choose a folder.")
     probe = folder / f".easy_lora_{uuid.uuid4().hex[:8]}"
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made = make_folders(folder)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -138,6 +167,9 @@ def check_output_folder(folder: Path, setting: str = "output_dir") -> None:
         raise SettingError(
             setting, f"The folder {folder} cannot be written to ({reason}). Choose another one."
         ) from error
+    finally:
+        if not keep:
+            remove_folders(made)
 
 
 def check_output_file(
@@ -158,13 +190,14 @@ def check_output_file(
         if not overwrite:
             raise SettingError(setting, f"There is a file {path} already. Choose another name, or "
                                "set overwrite to replace it.")  # fmt: skip
-    check_output_folder(path.parent, setting)
+    check_output_folder(path.parent, setting, keep=False)
 
 
 def check_free_space(folder: Path, needed: int, setting: str = "save_to") -> None:
     """See that `needed` bytes fit on the disk of `folder`. Raises SettingError."""
+    there = next((one for one in (folder, *folder.parents) if os.path.isdir(one)), folder)
     try:
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(there).free
     except OSError:  # some network disks do not tell; a full disk is then seen while writing
         return
     if needed > free:

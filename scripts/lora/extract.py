@@ -9,6 +9,7 @@ differs by 0.01, which also loses gentle trainings.)
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,11 @@ import numpy as np
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file
-from scripts.lora.checkpoint_keys import (
-    ATTENTION,
-    RESNET,
-    TEXT_ENCODER,
-    CheckpointModule,
-    open_checkpoint,
-)
+from scripts.lora.checkpoint_keys import CheckpointModule
+from scripts.lora.compare import open_pair, same_numbers
 from scripts.lora.dense_svd import Singular, largest_singular
 from scripts.lora.extract_result import (
     Difference,
-    ModelPair,
     extract_metadata,
     facts_of,
     in_words,
@@ -39,23 +34,23 @@ from scripts.lora.tensor_files import TensorFile, open_tensors, write_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.extract import ExtractSettings
 
-ROUGHNESS = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3, "F8_E4M3": 4, "F8_E5M2": 5}
-
 
 def extract(settings: ExtractSettings, report: Report, control: Control) -> Path:
     """Do what the settings say; the path of the LoRA.
 
     Raises SettingError and SuiteError (nothing is written then), and Cancelled.
     """
-    pair = _open_pair(settings)
+    pair = open_pair(settings)
     check_output_file(
         settings.result, [settings.model_org, settings.model_tuned], settings.overwrite
     )
     dtype = PRECISIONS[settings.save_precision or "fp16"]
+    dims = _largest_dims(pair.modules, settings)
     with open_tensors(settings.model_org) as org, open_tensors(settings.model_tuned) as tuned:
 
         def work(module: CheckpointModule) -> Difference:
-            return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dtype)
+            return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dims,
+                               dtype)  # fmt: skip
 
         results = list(in_threads(work, pair.modules, "Comparing the models", report, control))
     found = [result for result in results if result.tensors is not None]
@@ -75,38 +70,21 @@ def extract(settings: ExtractSettings, report: Report, control: Control) -> Path
     return settings.result
 
 
-def _open_pair(settings: ExtractSettings) -> ModelPair:
-    models = []
-    for name in ("model_org", "model_tuned"):
-        try:
-            models.append(open_checkpoint(getattr(settings, name)))
-        except SuiteError as error:
-            raise SettingError(name, str(error)) from error
-    original, tuned = models
-    if original.path.samefile(tuned.path):
-        raise SettingError("model_tuned", f"{tuned.path.name} is given as both models. Choose the "
-                           "model that it was made from as the original.")  # fmt: skip
-    if original.family is not tuned.family:
-        raise SettingError("model_tuned", f"{tuned.path.name} is {tuned.family.title}, and "
-                           f"{original.path.name} is {original.family.title}: there is no "
-                           "difference to take. Choose two models of the same kind.")  # fmt: skip
-    parts = {ATTENTION}
-    if settings.conv_dim is not None:
-        parts.add(RESNET)
-    if not settings.no_text_encoder:
-        parts.add(TEXT_ENCODER)
-    wanted = [module for module in original.modules.values() if module.part in parts]
-    modules = [module for module in wanted if module.name in tuned.modules]
+def _largest_dims(
+    modules: Sequence[CheckpointModule], settings: ExtractSettings
+) -> dict[bool, int]:
+    """The largest dim of a layer, by whether it is a 3x3 convolution. It is the alpha of all of
+    them, whatever dim each gets: diffusers reads different alphas at a wrong strength."""
+    dims = {False: settings.dim, True: settings.conv_dim}
+    full = {False: 1, True: 1}
     for module in modules:
-        if tuned.modules[module.name].shape != module.shape:
-            raise SettingError("model_tuned", f"{tuned.path.name} and {original.path.name} have "
-                               "layers of different sizes, such as "
-                               f"{module.name}: there is no difference to take. Choose two models "
-                               "of the same kind.")  # fmt: skip
-    if not modules:
-        raise SettingError("model_tuned", f"{tuned.path.name} and {original.path.name} have no "
-                           "layer in common. Choose two whole models.")  # fmt: skip
-    return ModelPair(original, tuned, modules)
+        sides = module.shape[0], math.prod(module.shape[1:])
+        full[_is_wide(module)] = max(full[_is_wide(module)], min(sides))
+    return {wide: min(dim, full[wide]) for wide, dim in dims.items() if dim is not None}
+
+
+def _is_wide(module: CheckpointModule) -> bool:
+    return math.prod(module.shape[2:]) > 1
 
 
 def _difference(
@@ -115,21 +93,21 @@ def _difference(
     org: TensorFile,
     tuned: TensorFile,
     settings: ExtractSettings,
+    dims: Mapping[bool, int],
     dtype: str,
 ) -> Difference:
     before, after = _weight(place, org), _weight(tuned_place, tuned)
     norm = float(np.linalg.norm(before))
     dtypes = org.dtypes[place.key], tuned.dtypes[tuned_place.key]
-    if _equal(before, after, dtypes):
+    if same_numbers(before, after, dtypes):
         return Difference(place.name, norm)
     change = (after - before).reshape(len(after), -1)
-    is_wide = math.prod(place.shape[2:]) > 1
-    largest = settings.conv_dim if is_wide else settings.dim
-    found, rank = _truncated(change, largest, settings)
+    is_wide = _is_wide(place)
+    found, rank = _truncated(change, dims[is_wide], settings)
     up, down = _factors(found, rank, settings.clamp_quantile)
-    alpha = to_precision(np.float32(rank), dtype)
-    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])
-    stored_up = up * np.float32(rank / true_alpha)  # bf16 does not hold every rank
+    alpha = to_precision(np.float32(dims[is_wide]), dtype)
+    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])  # bf16 holds not every number
+    stored_up = up * np.float32(rank / true_alpha)
     kernel = place.shape[2:]
     tensors = {
         "alpha": alpha,
@@ -150,17 +128,6 @@ def _weight(place: CheckpointModule, file: TensorFile) -> np.ndarray:
         raise SuiteError(f"The file {file.path.name} is damaged: {place.key} holds values that are "
                          "not numbers. Choose another file.")  # fmt: skip
     return weight
-
-
-def _equal(before: np.ndarray, after: np.ndarray, dtypes: tuple[str, str]) -> bool:
-    """Whether the weights are equal once both are rounded to the rougher of their formats."""
-    if np.array_equal(before, after):
-        return True
-    rougher = max(dtypes, key=lambda dtype: ROUGHNESS.get(dtype, 0))
-    if dtypes[0] == dtypes[1] or rougher not in ("F16", "BF16"):
-        return False
-    rounded = (to_precision(weight, rougher).data for weight in (before, after))
-    return next(rounded) == next(rounded)
 
 
 def _truncated(change: np.ndarray, largest: int, settings: ExtractSettings) -> tuple[Singular, int]:

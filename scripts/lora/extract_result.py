@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.lora.checkpoint_keys import Checkpoint, CheckpointModule
+from scripts.lora.compare import UNRELATED, ModelPair
 from scripts.lora.metadata import SGM, suite_version
 from scripts.lora.ranks import KeptShare
 from scripts.lora.result_metadata import ModuleSize, common, result_metadata
@@ -19,18 +19,6 @@ from scripts.lora.safetensors_writer import RawTensor
 from scripts.settings.extract import ExtractSettings
 
 EXTRACTED = "easy_lora_extracted"
-# ‖W_tuned - W_org‖ / ‖W_org‖ from which on two models have hardly anything in common: those that
-# were trained apart have √2, a strongly tuned one 0.3.
-UNRELATED = 0.7
-
-
-@dataclass(frozen=True)
-class ModelPair:
-    """The two models, and the layers of both that the settings ask for."""
-
-    original: Checkpoint
-    tuned: Checkpoint
-    modules: list[CheckpointModule]  # places in the original
 
 
 @dataclass(frozen=True)

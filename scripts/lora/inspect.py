@@ -11,9 +11,11 @@ import numpy as np
 from scripts.core.errors import SuiteError
 from scripts.core.safetensors_header import read_header
 from scripts.lora.edit_metadata import HASHES, file_hashes
+from scripts.lora.layer_keys import stated_family
 from scripts.lora.modules import OTHER_TYPES, LoraFile, LoraModule
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
 from scripts.models.families import FAMILIES
+from scripts.models.file_head import read_head
 
 USUAL_DTYPES = ("F16", "BF16", "F32")
 LAST_FACTORS = ("lora_up.weight", "hada_w2_a", "hada_w1_b", "lokr_w2_b", "lokr_w2", "diff")
@@ -84,7 +86,33 @@ def problems(lora: LoraFile) -> list[str]:
                      f"{lora.others[0]}.")  # fmt: skip
     if lora.dtype not in USUAL_DTYPES:
         found.append(f"Its numbers are in {lora.dtype}, which few programs read.")
-    return [*found, *_odd_kinds(lora), *_odd_alphas(lora), *_odd_numbers(lora)]
+    return [*found, *_odd_end(lora), *_untrue(lora), *_odd_kinds(lora), *_odd_alphas(lora),
+            *_odd_numbers(lora)]  # fmt: skip
+
+
+def _odd_end(lora: LoraFile) -> Iterator[str]:
+    """Bytes behind the tensors, which strict readers refuse."""
+    if read_head(lora.path).layout == "ckpt":
+        return
+    header = read_header(lora.path)
+    end = header.data_start + max(info.end for info in header.tensors.values())
+    if header.file_size > end:
+        yield (f"{header.file_size - end:,} bytes behind its numbers belong to nothing: some "
+               "programs refuse such a file. Resize it to its own size to mend that.")  # fmt: skip
+
+
+def _untrue(lora: LoraFile) -> Iterator[str]:
+    """What the metadata say and the tensors belie."""
+    stated = stated_family(lora.metadata)
+    if stated and lora.family and stated != lora.family:
+        yield (f"Its metadata say that it is for {FAMILIES[stated].title}, and its layers that it "
+               f"is for {FAMILIES[lora.family].title}.")  # fmt: skip
+    dim = lora.metadata.get("ss_network_dim", "")
+    ranks = {module.rank for module in lora.modules.values()}
+    if dim.isdigit() and int(dim) not in ranks:
+        largest, smallest = max(ranks), min(ranks)
+        true = f"{largest}" if largest == smallest else f"{smallest} to {largest}"
+        yield f"Its metadata say that its dim is {dim}, and it is {true}."
 
 
 def _odd_kinds(lora: LoraFile) -> Iterator[str]:

@@ -61,10 +61,11 @@ def read_layer_keys(shapes: Shapes, metadata: Mapping[str, str]) -> LayerKeys:
     found = LayerKeys(family, _naming(shapes))
     for key in shapes:
         place = _place(key, family)
-        if place is None:
+        layer = found.layers.setdefault(place[0], {}) if place else {}
+        if place is None or place[1] in layer:  # a layer under two names counts once
             found.others.append(key)
         else:
-            found.layers.setdefault(place[0], {})[place[1]] = key
+            layer[place[1]] = key
     return found
 
 

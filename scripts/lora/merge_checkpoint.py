@@ -18,6 +18,7 @@ from scripts.core.files import check_free_space, check_output_file, replace_atom
 from scripts.core.safetensors_header import read_header
 from scripts.lora.checkpoint_keys import Checkpoint, open_checkpoint
 from scripts.lora.checkpoint_writer import Changes, write_checkpoint
+from scripts.lora.merge_checks import check_something_changes
 from scripts.lora.merge_inputs import (
     Ingredient,
     describe,
@@ -52,6 +53,7 @@ def merge_into_checkpoint(settings: MergeSettings, report: Report, control: Cont
         check_output_file(path, [*settings.models, base], settings.overwrite)
         plan = _plan(checkpoint, ingredients)
         _check_formats(base, plan)
+        check_something_changes(parts for places in plan.changes.values() for _, parts in places)
         if plan.left_out:
             report(Note(_left_out_sentence(checkpoint, plan.left_out)))
         check_free_space(path.parent, base.stat().st_size)

@@ -1,8 +1,8 @@
-"""Whether a sum of LoRAs is worth saving: check_something_left(parts, sums)."""
+"""Whether a sum of LoRAs is worth saving: is anything left of it?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -30,20 +30,42 @@ def check_something_left(parts: Mapping[str, Sequence[Part]], sums: Sequence[Sto
 
     As a rule the first module shows that something is left, and no other is looked at.
     """
-    if all(_is_nothing(one, parts[one.name]) for one in sums):
+    if all(_is_nothing(_norm_stored(one), parts[one.name]) for one in sums):
         raise SettingError("ratios", "With these strengths nothing would be left: the LoRAs cancel "
                            "each other out, or count too little for the number format. Choose "
                            "other strengths.")  # fmt: skip
 
 
-def _is_nothing(one: Stored, parts: Sequence[Part]) -> bool:
+def check_something_changes(changes: Iterable[Sequence[Part]]) -> None:
+    """Raise SettingError when the LoRAs cancel each other in every weight of a checkpoint."""
+    if all(_cancel_out(parts) for parts in changes):
+        raise SettingError("ratios", "With these strengths nothing would change: the LoRAs cancel "
+                           "each other out. Choose other strengths.")  # fmt: skip
+
+
+def _norm_stored(one: Stored) -> float:
     up, down = (decoded(raw.data, raw.dtype).reshape(raw.shape) for raw in (one.up, one.down))
     with np.errstate(all="ignore"):  # what is too large for the format is told of when saving
-        left = abs(one.alpha) / len(down) * np.linalg.norm(up @ down)
+        return abs(one.alpha) / len(down) * float(np.linalg.norm(up @ down))
+
+
+def _cancel_out(parts: Sequence[Part]) -> bool:
+    """Whether Σ weight·ΔW is nothing. A DoRA's effect depends on the checkpoint, so it never is."""
+    if len(parts) == 1 or any(module.network_type == "dora" for module, _ in parts):
+        return False
+    total: np.ndarray | float = 0.0
+    for module, weight in parts:
+        up, down, scale = module.factors()
+        total = total + np.float32(weight * scale) * (up @ down)
+    return _is_nothing(float(np.linalg.norm(total)), parts)
+
+
+def _is_nothing(left: float, parts: Sequence[Part]) -> bool:
+    """Whether `left` is no more than rounding of the parts' norms."""
     if not left:
         return True
     whole = 0.0
     for module, weight in parts:
         up, down, scale = module.factors()
-        whole += abs(weight * scale) * np.linalg.norm(up @ down)
-    return bool(left <= NOTHING * whole)
+        whole += abs(weight * scale) * float(np.linalg.norm(up @ down))
+    return left <= NOTHING * whole

@@ -23,6 +23,7 @@ PLAIN = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
     "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
 }  # fmt: skip
+FP8 = ("F8_E4M3", "F8_E5M2")
 INFINITE = {"F16": 0x7C00, "BF16": 0x7F80}  # the code of infinity; NaN lies behind it
 MINUS = 0x8000  # the bit of the sign
 PIECE = 1 << 17  # numbers
@@ -99,6 +100,21 @@ def _byte_floats(dtype: str) -> np.ndarray:
     values = np.where(codes < 128, size, -size)
     values[[127, 255]] = np.nan  # this format has no infinity
     return values.astype(np.float32)
+
+
+def rounds_to(numbers: np.ndarray, rounded: np.ndarray, dtype: str) -> bool:
+    """Whether `rounded` (float32, of a tensor in `dtype`) is what `numbers` become in that format.
+
+    Of a number in the middle of two that fp8 has, both count as right.
+    """
+    if dtype in INFINITE:
+        return bytes(to_precision(numbers, dtype).data) == bytes(to_precision(rounded, dtype).data)
+    if dtype not in FP8:
+        return np.array_equal(numbers, rounded)
+    known = np.unique(_byte_floats(dtype)[np.isfinite(_byte_floats(dtype))])
+    middles = (known[:-1] + known[1:]) / 2
+    below, above = (known[np.searchsorted(middles, numbers, side)] for side in ("left", "right"))
+    return bool(np.all((below == rounded) | (above == rounded)))
 
 
 def to_precision(array: np.ndarray, precision: str, out: np.ndarray | None = None) -> RawTensor:

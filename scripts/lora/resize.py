@@ -4,8 +4,10 @@
         for resized in resize_lora(lora, [Size(32), Size(8)], "F16", report, control):
             write_tensors(..., resized.tensors, resized.metadata)
 
-The strength stays: alpha / dim of every layer is kept. A layer that is no larger than asked for
-keeps its numbers. LoHa and LoKr become LoRAs, through their ΔW.
+The strength stays: alpha / dim of every layer is kept. Where a dynamic method gives each layer a
+dim of its own, alpha is that of the largest for all, and the numbers make up for it: diffusers
+reads LoRAs whose layers have different alphas at a wrong strength. A layer that is no larger than
+asked for keeps its numbers. LoHa and LoKr become LoRAs, through their ΔW.
 """
 
 from __future__ import annotations
@@ -93,10 +95,13 @@ def resize_lora(
         check_size(lora, size)
     results = [ResizedLora(size) for size in sizes]
 
-    def work(module: LoraModule) -> list[_ResizedModule]:
-        return _resize_module(module, sizes, dtype)
-
     modules = list(lora.modules.values())
+    largest = {kind: max((_largest_rank(module) for module in modules if module.is_conv == kind),
+                         default=1) for kind in (False, True)}  # fmt: skip
+
+    def work(module: LoraModule) -> list[_ResizedModule]:
+        return _resize_module(module, sizes, dtype, largest[module.is_conv])
+
     for done in in_threads(work, modules, f"Resizing {lora.path.name}", report, control):
         for result, part in zip(results, done, strict=True):
             name = part.module.name
@@ -123,7 +128,10 @@ def _comment(lora: LoraFile, size: Size) -> str:
     return f"dimension is resized from {before} to {size.rank}{conv}"
 
 
-def _resize_module(module: LoraModule, sizes: Sequence[Size], dtype: str) -> list[_ResizedModule]:
+def _resize_module(
+    module: LoraModule, sizes: Sequence[Size], dtype: str, largest: int
+) -> list[_ResizedModule]:
+    """The module at each size; `largest` is the largest rank of all modules of its kind."""
     found, scale = module.decomposition(without_magnitude=True), module.scale
     values = abs(scale) * found.singular_values
     results = []
@@ -138,9 +146,9 @@ def _resize_module(module: LoraModule, sizes: Sequence[Size], dtype: str) -> lis
             rank, pair = module.rank, (None, None)
         else:
             pair = found.truncated(rank)
-        alpha = scale * rank
-        stored = to_precision(np.float32(alpha), dtype)
-        tensors |= _factors_as_stored(module, pair, alpha, stored, dtype)
+        dim = rank if size.method is None else min(size.largest(module.is_conv), largest)
+        alpha = scale * dim
+        tensors |= _factors_as_stored(module, pair, rank / dim, alpha, dtype)
         results.append(_ResizedModule(module, values, rank, alpha, tensors))
     return results
 
@@ -164,21 +172,23 @@ def _magnitude(module: LoraModule, dtype: str) -> RawTensor:
 def _factors_as_stored(
     module: LoraModule,
     pair: tuple[np.ndarray | None, np.ndarray | None],
+    share: float,
     alpha: float,
-    stored: RawTensor,
     dtype: str,
 ) -> dict[str, RawTensor]:
-    """The tensors of a module; `pair` of None keeps the factors of the file.
+    """The tensors of a module; `pair` of None keeps the factors of the file, whose product is
+    multiplied by `share`.
 
     An alpha that `dtype` cannot hold exactly is made up for in both factors, so that the strength
     stays.
     """
+    stored = to_precision(np.float32(alpha), dtype)
     rounded = float(decoded(memoryview(stored.data), dtype)[0])
     if rounded == 0 or not math.isfinite(rounded):
         rank = module.rank if pair[0] is None else pair[0].shape[1]
         rounded = math.copysign(rank, alpha)
         stored = to_precision(np.float32(rounded), dtype)
-    root = np.float32(math.sqrt(alpha / rounded))
+    root = np.float32(math.sqrt(share * alpha / rounded))
     tensors = {"alpha": stored}
     outputs, columns = module.shape[0], module.shape[1:]
     for part, array in zip((UP, DOWN), pair, strict=True):

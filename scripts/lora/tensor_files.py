@@ -38,8 +38,13 @@ class TensorFile(Protocol):
     def read(self, name: str) -> np.ndarray:
         """The tensor in float32, in memory of its own. Raises SuiteError."""
 
-    def raw(self, name: str) -> memoryview:
-        """The bytes of the tensor as they lie in the file, flat. Raises SuiteError."""
+    def read_part(self, name: str, begin: int, count: int) -> np.ndarray:
+        """`count` numbers of the flat tensor from the one at `begin` on, float32. Raises
+        SuiteError."""
+
+    def raw(self, name: str, begin: int = 0, count: int | None = None) -> memoryview:
+        """The bytes of the tensor, or of `count` numbers from the one at `begin` on, as they lie in
+        the file, flat. Raises SuiteError."""
 
     def __enter__(self) -> TensorFile: ...
 
@@ -65,17 +70,22 @@ class _Open:
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
 
-    def raw(self, name: str) -> memoryview:
+    def raw(self, name: str, begin: int = 0, count: int | None = None) -> memoryview:
         raise NotImplementedError
 
     def read(self, name: str) -> np.ndarray:
+        return self._decoded(name, self.raw(name)).reshape(self.shapes[name])
+
+    def read_part(self, name: str, begin: int, count: int) -> np.ndarray:
+        return self._decoded(name, self.raw(name, begin, count))
+
+    def _decoded(self, name: str, data: memoryview) -> np.ndarray:
         dtype = self.dtypes[name]
         try:
-            array = decoded(self.raw(name), dtype)
+            return decoded(data, dtype)
         except KeyError as error:
             raise SuiteError(f"{self.path.name} holds numbers of an unknown kind ({dtype}). "
                              "Choose another file.") from error  # fmt: skip
-        return array.reshape(self.shapes[name])
 
     def __enter__(self) -> Any:
         return self
@@ -102,13 +112,15 @@ class _SafetensorsFile(_Open):
         except OSError as error:
             raise SuiteError(f"The file {path} cannot be read: {error.strerror}.") from error
 
-    def raw(self, name: str) -> memoryview:
+    def raw(self, name: str, begin: int = 0, count: int | None = None) -> memoryview:
         info = self._infos[name]
-        memory = np.empty(info.end - info.begin, dtype=np.uint8)
+        width = BYTES_PER_ITEM.get(info.dtype, 1)
+        size = info.end - info.begin if count is None else count * width
+        memory = np.empty(size, dtype=np.uint8)
         place = memoryview(memory)
         try:
             with self._lock:  # one position in the file for all threads
-                self._file.seek(self._start + info.begin)
+                self._file.seek(self._start + info.begin + begin * width)
                 while len(place):  # a system may give less than asked for, above 2 GB always
                     count = self._file.readinto(place)
                     if not count:
@@ -136,11 +148,12 @@ class _TorchFile(_Open):
             for name, tensor in self._tensors.items()
         }
 
-    def raw(self, name: str) -> memoryview:
+    def raw(self, name: str, begin: int = 0, count: int | None = None) -> memoryview:
         import torch
 
         flat = self._tensors[name].detach().contiguous().reshape(-1)
-        return memoryview(flat.view(torch.uint8).numpy())
+        part = flat[begin : None if count is None else begin + count]
+        return memoryview(part.view(torch.uint8).numpy())
 
     def close(self) -> None:
         self._tensors = {}

@@ -34,6 +34,12 @@ VAE_ADVICE = "Choose a whole model; a VAE of its own is given as vae."
 
 KINDS = (
     # made by training, to be used with a base model
+    Kind("a LoRA for Flux", (r"(^|\.|_)single_(transformer_)?blocks[._]\d", r"lora"), LORA_ADVICE),
+    Kind(
+        "a LoRA for Stable Diffusion 3 or another model with joint attention",
+        (r"(^|\.)transformer_blocks\.\d+\.attn\.add_[qkv]_proj\.lora",),
+        LORA_ADVICE,
+    ),
     Kind("a LoHa (a kind of LoRA)", (r"\.hada_w1_a$",), LORA_ADVICE),
     Kind("a LoKr (a kind of LoRA)", (r"\.lokr_w[12]",), LORA_ADVICE),
     Kind("an OFT network (a kind of LoRA)", (r"^lora_\w+\.oft_(diag|blocks)$",), LORA_ADVICE),

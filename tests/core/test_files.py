@@ -37,6 +37,21 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_folders_are_made_for_a_result_and_go_with_a_failure(tmp_path):
+    path = tmp_path / "one" / "two" / "file"
+    with pytest.raises(RuntimeError), replace_atomically(path) as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "one").mkdir()
+    with pytest.raises(RuntimeError), replace_atomically(path):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == [tmp_path / "one"], "what was there before stays"
+    with replace_atomically(path) as unfinished:
+        unfinished.write_text("whole")
+    assert path.read_text() == "whole"
+
+
 def test_a_full_disk_is_one_sentence(tmp_path):
     with pytest.raises(SuiteError, match="disk is full"), replace_atomically(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -91,7 +106,8 @@ def test_where_a_result_may_be_saved(tmp_path):
     old, new = tmp_path / "old.safetensors", tmp_path / "made" / "new.safetensors"
     old.write_bytes(b"old")
     check_output_file(new, [old])
-    assert new.parent.is_dir()
+    assert not new.parent.exists(), "the check leaves nothing behind"
+    new.parent.mkdir()
     check_output_file(old, [new], overwrite=True)
     again = tmp_path / "made" / ".." / "old.safetensors"
     for path, inputs, message in (

@@ -217,7 +217,7 @@ def test_a_ckpt_gives_the_same(base, tmp_path, monkeypatch):
     ckpt = tmp_path / "tuned.ckpt"
     torch.save({"state_dict": load_file(tuned)}, ckpt)
     twin = replace(open_checkpoint(tuned), path=ckpt)
-    monkeypatch.setattr("scripts.lora.extract.open_checkpoint",
+    monkeypatch.setattr("scripts.lora.compare.open_checkpoint",
                         lambda path: twin if path == ckpt else open_checkpoint(path))  # fmt: skip
     run(base, ckpt, path, dim=8)
     expected, found = load_file(plain), load_file(path)

@@ -136,6 +136,41 @@ def test_what_is_wrong_is_said(tmp_path):
     assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})
 
 
+def test_metadata_that_the_tensors_belie_are_told(tmp_path):
+    state, path = load_file(TRAINED), tmp_path / "lora.safetensors"
+    for metadata, sentence in (
+        ({"ss_network_dim": "64"}, "Its metadata say that its dim is 64, and it is 2."),
+        ({"ss_network_dim": "2"}, ""),
+        ({"ss_network_dim": "Dynamic"}, ""),
+    ):
+        save_file(state, path, {"ss_base_model_version": "sd_v1", **metadata})
+        assert sentence == problems_of(path)
+    columns = {"sd1": 768, "sdxl": 2048}
+    name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+    for family, width in columns.items():
+        factors = {"lora_down.weight": torch.ones(4, width), "lora_up.weight": torch.ones(640, 4),
+                   "alpha": torch.tensor(4.0)}  # fmt: skip
+        tensors = {f"{name}.{part}": tensor for part, tensor in factors.items()}
+        save_file(tensors, path, {"ss_base_model_version": "sdxl_base_v1-0"})
+        belied = "say that it is for Stable Diffusion XL, and its layers" in problems_of(path)
+        assert belied == (family == "sd1")
+
+
+def test_bytes_behind_the_tensors_and_a_layer_under_two_names(tmp_path):
+    state, path = load_file(TRAINED), tmp_path / "lora.safetensors"
+    save_file(state, path, {"ss_base_model_version": "sd_v1"})
+    with path.open("ab") as file:
+        file.write(b"12345")
+    assert problems_of(path).startswith("5 bytes behind its numbers belong to nothing")
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    twin = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
+    save_file({**state, twin: torch.zeros(state[f"{name}.lora_down.weight"].shape)}, path)
+    with open_lora(path) as lora:
+        assert len(lora.others) == 1 and len(lora.modules) == 264
+        kept = lora.modules[name].factors()[1]
+    assert bool(kept.any()) or twin in lora.modules[name].parts.values()
+
+
 def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
     source = tmp_path / "my lora.safetensors"
     source.write_bytes(TRAINED.read_bytes())

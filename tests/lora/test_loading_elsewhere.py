@@ -16,10 +16,13 @@ from lora_models import (
     build_unet,
 )
 from peft.tuners.lora import LoraLayer
+from random_loras import read_deltas
 from torch import Tensor, nn
 
+from scripts import resize_lora
 from scripts.lora.file import save_lora
 from scripts.lora.network import LoRANetwork
+from scripts.lora.targets import text_encoder_targets, unet_targets
 
 TOLERANCE = {"float": 1e-5, "fp16": 2e-3, "bf16": 2e-2}  # of the effect of the LoRA
 
@@ -112,6 +115,30 @@ def test_same_output_in_diffusers(model, conv_dim, precision, settings, tmp_path
         effect = (trained - base).abs().max().item()
         assert effect > 0.01
         assert (there - trained).abs().max().item() < TOLERANCE[precision] * effect
+
+
+def test_a_dynamic_resize_has_its_strength_in_diffusers(tiny_sd15, settings, tmp_path):
+    """Each layer has a dim of its own; what diffusers puts out is W + ΔW, layer by layer."""
+    whole, path = tmp_path / "whole.safetensors", tmp_path / "lora.safetensors"
+    unet, text_encoders = tiny_sd15
+    save_trained(whole, STABLE_DIFFUSION, unet, text_encoders,
+                 settings(network_dim=6, network_alpha=3.0), "float")  # fmt: skip
+    words = ["--model", str(whole), "--save_to", str(path), "--new_rank", "5",
+             "--dynamic_method", "sv_fro", "--dynamic_param", "0.8"]  # fmt: skip
+    assert resize_lora.main(words) == 0
+    changes = read_deltas(path)
+    assert len({rank for _, rank, _ in changes.values()}) > 1
+    pipeline = pipeline_of(unet, text_encoders)
+    pipeline.load_lora_weights(str(path))
+    loaded = outputs(unet, text_encoders)
+    pipeline.unload_lora_weights()
+    for target in (*text_encoder_targets(text_encoders), *unet_targets(unet, "sd1")):
+        if target.name in changes:
+            weight = target.layer.weight.data
+            weight += torch.from_numpy(changes.pop(target.name)[0]).reshape(weight.shape)
+    assert not changes
+    for there, expected in zip(loaded, outputs(unet, text_encoders), strict=True):
+        torch.testing.assert_close(there, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

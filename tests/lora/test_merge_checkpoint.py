@@ -194,6 +194,14 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_loras_that_cancel_each_other_are_refused(tmp_path):
+    given = {"models": [LORA, LORA], "sd_model": SD1, "save_to": tmp_path / "new" / "sum"}
+    with pytest.raises(SettingError, match="nothing would change: the LoRAs cancel each other"):
+        merge(ratios=[0.4, -0.4], **given)
+    assert not list(tmp_path.iterdir())
+    assert merge(ratios=[0.4, -0.39], **given)[0].is_file()
+
+
 def test_a_checkpoint_that_is_cut_off_is_refused(tmp_path):
     base = tmp_path / "base.safetensors"
     base.write_bytes(SD1.read_bytes()[:-1000])

@@ -17,6 +17,10 @@ OTHERS = {
     "a LoKr (a kind of LoRA)": ["lora_unet_mid_block_attentions_0_proj_in.lokr_w1"],
     "an OFT network (a kind of LoRA)": ["lora_unet_mid_block_attentions_0_proj_in.oft_diag"],
     "a DoRA (a kind of LoRA)": ["lora_te_x.dora_scale", "lora_te_x.lora_down.weight"],
+    "a LoRA for Flux": ["transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight"],
+    "a LoRA for Stable Diffusion 3 or another model with joint attention": [
+        "transformer.transformer_blocks.0.attn.add_k_proj.lora_B.weight"
+    ],
     "a LoRA": ["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"],
     "a LoRA in the format of PEFT": [
         "base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight"

@@ -38,6 +38,8 @@ def test_answers_leave_out_what_does_not_apply():
     answers["twice"] = True
     assert answers.config() == {"again": "nonsense", "twice": True}
     assert "not a whole number" in answers.error("again")
+    answers["twice"] = "true"  # as a config may have it
+    assert answers.applies("again")
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_the_plan_is_told_in_japanese(tmp_path, monkeypatch):
     plan = describe_plan(Project(tmp_path), Wishes(kind="cu126"))
     assert plan.endswith("About 3 GB to download, 8 GB on the disk.")
     assert Catalogue(language="ja").said(plan) == (
-        "種類「cu126」が指定されました。NVIDIA カード（CUDA 12.6）用の PyTorch を使います。"
+        "種類「cu126」が指定されました。\nNVIDIA カード（CUDA 12.6）用の PyTorch を使います。\n"
         "ダウンロードは約 3 GB、ディスクは 8 GB 必要です。"
     )
 
@@ -139,5 +139,5 @@ def test_what_nobody_translated_stays_as_it_is():
     japanese = Catalogue(language="ja")
     assert japanese.said("An odd thing. Happened here.") == "An odd thing. Happened here."
     assert japanese.said("The disk is full. An odd thing.") == (
-        "ディスクがいっぱいです。An odd thing."
+        "ディスクがいっぱいです。\nAn odd thing."
     )

@@ -11,17 +11,33 @@ import pytest
 
 from easy_scripts.wizard.catalogue import FOLDER, LANGUAGES, Catalogue, split_access_key
 from scripts.core.declare import declarations
+from scripts.settings.extract import ExtractSettings
+from scripts.settings.merge import MergeSettings
+from scripts.settings.resize import ResizeSettings
+from scripts.settings.train import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = {
     language: json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8"))
     for language in LANGUAGES
 }
+OTHER_LANGUAGES = [language for language in LANGUAGES if language != "en"]
 OF_SETTINGS = ("label.", "help.", "choice.")
+SETTINGS = {
+    "train": TrainSettings,
+    "resize": ResizeSettings,
+    "merge": MergeSettings,
+    "extract": ExtractSettings,
+}
 
 
 def names(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def facts(text: str) -> set[str]:
+    """The numbers and the file endings in a text."""
+    return set(re.findall(r"\d+(?:\.\d+)?|\.[a-z]{2,}", text))
 
 
 def sources() -> str:
@@ -50,7 +66,7 @@ def test_every_page_has_a_title_and_a_step():
         assert f"{page}.title" in TEXTS["en"] and f"{page}.step" in TEXTS["en"], page
 
 
-@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
 def test_a_translation_is_whole(language):
     english, other = TEXTS["en"], TEXTS[language]
     assert english.keys() <= other.keys(), english.keys() - other.keys()
@@ -61,17 +77,43 @@ def test_a_translation_is_whole(language):
         assert ("&" in english[key]) == ("&" in other[key]), key
 
 
-@pytest.mark.parametrize("wizard", ["resize", "merge", "extract"])
-def test_the_settings_that_are_shown_are_translated(wizard):
-    import importlib
+@pytest.mark.parametrize("wizard", SETTINGS)
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
+def test_every_setting_is_translated(language, wizard):
+    english, other = Catalogue(wizard, "en"), Catalogue(wizard, language)
+    for name, entry in declarations(SETTINGS[wizard]).items():
+        for what in ("label", "help"):
+            keys = {f"{what}.{name}", f"{what}.{wizard}.{name}"}
+            assert keys & TEXTS[language].keys(), f"{what} of {name}"
+        assert other.label(entry).strip(), name
+        told, wanted = facts(other.help(entry)), facts(english.help(entry))
+        assert wanted <= told, f"{name}: {wanted - told} is not told"
 
-    settings_class = importlib.import_module(f"easy_scripts.{wizard}").PLAN.settings_class
-    pages = ("model", "models", "ratios", "block_ratios", "queue", "verbose", "overwrite")
+
+@pytest.mark.parametrize("wizard", SETTINGS)
+def test_japanese_help_is_whole_sentences(wizard):
     japanese = Catalogue(wizard, "ja")
-    for name, entry in declarations(settings_class).items():
-        if name not in pages and not (wizard == "resize" and name == "new_rank"):
-            assert japanese.label(entry) != entry.label, name
-            assert japanese.help(entry) != entry.help, name
+    for name, entry in declarations(SETTINGS[wizard]).items():
+        lines = japanese.help(entry).split("\n")
+        assert lines[-1].endswith("。"), name
+        for line in lines:
+            assert re.search("[ぁ-ん]", line) and line == line.strip(), (name, line)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_entry_of_a_setting_is_shown_somewhere(language):
+    texts = TEXTS[language]
+    shown = set()
+    for wizard, settings_class in SETTINGS.items():
+        for name, entry in declarations(settings_class).items():
+            values = (*(entry.choices or ()), *(entry.suggestions or ()))
+            asked = [("label", name), ("help", name), *(("choice", f"{name}.{v}") for v in values)]
+            for what, end in asked:
+                special = f"{what}.{wizard}.{end}"
+                shown.add(special if special in texts else f"{what}.{end}")
+    entries = {key for key in texts if key.startswith(OF_SETTINGS)}
+    assert len(entries) > 10
+    assert entries <= shown, entries - shown
 
 
 def test_access_keys_on_one_page_differ():

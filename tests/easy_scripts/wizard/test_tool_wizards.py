@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -36,8 +37,10 @@ def given(name, files):
 
 def known(robot):
     """Wait until the files chosen have been looked at."""
-    readers = [page.reader for page in robot.wizard.pages if hasattr(page, "reader")]
-    robot.until(lambda: not any(reader.busy for reader in readers), "the files are looked at")
+    pages = robot.wizard.pages
+    askers = [getattr(page, name) for page in pages for name in ("reader", "asking")
+              if hasattr(page, name)]  # fmt: skip
+    robot.until(lambda: not any(asker.busy for asker in askers), "the files are looked at")
 
 
 def finish(robot):
@@ -262,40 +265,6 @@ def test_the_folder_of_the_result_is_shown(open_robot, loras, monkeypatch):
     assert robot.page.name == "resize_files"
 
 
-@pytest.mark.parametrize("plan", [resize.PLAN, merge.PLAN], ids=lambda plan: plan.name)
-@pytest.mark.parametrize("pages", [0, 1, 2])
-def test_escape_on_any_page_ends_it_without_a_trace(open_robot, loras, plan, pages):
-    robot = open_robot(plan, given("model" if plan is resize.PLAN else "models", loras))
-    for _ in range(pages):
-        known(robot)
-        robot.press("<Alt-n>")
-    children = [child for page in robot.wizard.pages if hasattr(page, "reader")
-                for _, child in page.reader._running]  # fmt: skip
-    robot.press("<Escape>")
-    assert not robot.open
-    for child in children:
-        child._process.wait(timeout=10)
-    assert sorted(path.name for path in loras[0].parent.iterdir()) == sorted(
-        path.name for path in loras
-    )
-
-
-@pytest.mark.parametrize("moment", [0.0, 0.1, 0.25, 0.4, 0.6])
-def test_stopped_at_any_moment_it_leaves_all_or_nothing(open_robot, loras, moment):
-    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [4]})
-    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
-        known(robot)
-        robot.press(keys)
-    robot.pump(moment)
-    if robot.page.busy:
-        robot.answer(1)
-        robot.press("<Escape>")
-    robot.until(lambda: not robot.page.busy)
-    made = [path for path in loras[0].parent.iterdir() if path not in loras]
-    assert [path.name for path in made] in ([], ["hero-dim4.safetensors"])
-    assert all(dims(path) == {4} for path in made)
-
-
 @pytest.fixture
 def models(tiny_sd15, tmp_path):
     """An original model, and one in which some layers were tuned."""
@@ -313,6 +282,9 @@ def models(tiny_sd15, tmp_path):
 
 def test_a_lora_is_extracted_from_two_models(open_robot, models):
     original, tuned = models
+    compared = json.loads(subprocess.run(
+        [sys.executable, "-m", "scripts.compare_models", str(original), str(tuned), "--json"],
+        cwd=ROOT, check=True, capture_output=True, timeout=60).stdout)  # fmt: skip
     robot = open_robot(extract.PLAN, {"model_tuned": str(tuned)})
     robot.press("<Alt-n>")
     assert "This is needed. Choose a model file." in robot.seen()
@@ -323,7 +295,8 @@ def test_a_lora_is_extracted_from_two_models(open_robot, models):
     robot.page.rows["model_org"].variable.set(str(original))
     known(robot)
     robot.pump()
-    assert "Both are models of the same kind." in robot.seen()
+    assert "Both are Stable Diffusion 1.x." in robot.seen()
+    assert f"by about {100 * compared['difference']:.1f} %" in robot.seen()
     robot.press("<Alt-n>")
     robot.fill("dim", "2")
     robot.press("<Alt-n>")
@@ -345,3 +318,79 @@ def test_models_of_two_kinds_are_told(open_robot, models, tiny_sdxl):
     known(robot)
     robot.press("<Alt-n>")
     assert robot.page.name == "models" and "LoRA" in robot.seen()
+
+
+def test_two_copies_of_a_model_are_told(open_robot, models):
+    twin = Path(shutil.copy(models[0], models[0].with_name("twin.safetensors")))
+    robot = open_robot(extract.PLAN, {"model_org": str(models[0]), "model_tuned": str(twin)})
+    known(robot)
+    robot.pump()
+    assert "These two seem to be the same model" in robot.seen()
+
+
+# --- ways out --------------------------------------------------------------------------------
+
+TOOLS = {"resize": resize.PLAN, "merge": merge.PLAN, "checkpoint": merge.PLAN,
+         "extract": extract.PLAN}  # fmt: skip
+
+
+@pytest.fixture
+def tool(request, loras, models):
+    """(plan, what is given) of a tool by its name: all that it needs."""
+    inputs = {
+        "resize": {**given("model", loras[:1]), "new_rank": [4]},
+        "merge": given("models", loras),
+        "checkpoint": {**given("models", [TINY_LORA]), "sd_model": str(models[0])},
+        "extract": {"model_org": str(models[0]), "model_tuned": str(models[1]), "dim": 2},
+    }
+    return TOOLS[request.param], inputs[request.param]
+
+
+def everything(folder):
+    """Every file in a folder and the ones below, with what is in it."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+@pytest.mark.parametrize("pages", [0, 1, 2])
+def test_escape_on_any_page_ends_it_without_a_trace(open_robot, tool, pages, tmp_path):
+    robot = open_robot(*tool)
+    before = everything(tmp_path)
+    for _ in range(pages):
+        known(robot)
+        robot.press("<Alt-n>")
+    assert robot.wizard.current == pages
+    children = [child for page in robot.wizard.pages if hasattr(page, "reader")
+                for _, child in page.reader._running]  # fmt: skip
+    robot.press("<Escape>")
+    assert not robot.open
+    for child in children:
+        child._process.wait(timeout=10)
+    kept = {path: content for path, content in everything(tmp_path).items()
+            if "remembered" not in path.parts}  # fmt: skip
+    assert kept == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", TOOLS, indirect=True)
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.2, 0.3, 0.45, 0.6])
+def test_stopped_at_any_moment_it_leaves_all_or_nothing(open_robot, tool, moment, tmp_path):
+    robot = open_robot(*tool)
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    before = everything(tmp_path)
+    (result,) = robot.wizard.pages[2].results()
+    robot.pump(moment)
+    if robot.page.busy:
+        robot.answer(1)
+        robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy)
+    made = {path for path in everything(tmp_path).keys() - before.keys()
+            if "remembered" not in path.parts}  # fmt: skip
+    assert made in (set(), {result})
+    if made:
+        assert robot.page.name == "result" and read_header(result).tensors
+    else:
+        assert "Stopped. Nothing was written." in robot.seen()
+    assert all(path.read_bytes() == content for path, content in before.items())

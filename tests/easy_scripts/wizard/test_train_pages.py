@@ -13,9 +13,10 @@ from test_every_page import Tour
 from test_train_wizard import BASE, TINY
 
 from easy_scripts import train
+from easy_scripts.queue import store as queue_store
 from easy_scripts.train_pages import base_page, kind_page
-from easy_scripts.train_pages.asking import show_page
 from easy_scripts.train_pages.graphics_card import Card
+from easy_scripts.wizard.asking import show_page
 
 LOOKS = [
     ("en", "light", 100, (1366, 768)),
@@ -44,6 +45,7 @@ def folder(tmp_path, monkeypatch):
     (other / "broken.png").write_bytes(b"no picture")
     models = [tmp_path / f"{name}.safetensors" for name in ("anime full", "a" * 90)]
     monkeypatch.setattr(base_page, "find_base_models", lambda: models)
+    monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
     card = Card("NVIDIA GeForce RTX 4070 Ti SUPER", 16, True)
 
     def find(wizard, take):
@@ -123,6 +125,26 @@ def bake(tour: Tour) -> None:
     tour.look("start-again")
 
 
+def queue(tour: Tour, folder: Path) -> None:
+    """The queue with a bake in every state, and without any."""
+    show_page(tour.robot.wizard, "queue")
+    tour.look("queue-empty")
+    store = queue_store.QueueStore()
+    changes = (
+        {"state": "done", "seconds": 754, "result": str(folder / ("a" * 60 + ".safetensors"))},
+        {"state": "failed", "error": "The graphics card ran out of memory. Turn on "
+         "gradient_checkpointing, or lower train_batch_size or resolution."},
+        {"state": "running"}, {}, {"state": "held"},
+    )  # fmt: skip
+    for number, change in enumerate(changes):
+        bake = store.add({**values(folder), "output_name": f"hero in armour {number}"})
+        store.update(bake.id, **change)
+    tour.robot.until(lambda: "hero in armour 4" in tour.robot.seen())
+    tour.look("queue")
+    tour.robot.wizard.next()
+    tour.robot.until(lambda: tour.robot.page.name != "queue")
+
+
 def other_states(label: str, folder: Path) -> None:
     """A config of another tool, with its report; what is wrong on the summary."""
     config = folder / "config-123.json"
@@ -156,3 +178,6 @@ def test_nothing_is_cut_off(memory_folder, monkeypatch, folder, language, theme,
             bake(tour)
         tour.robot.end()
         other_states(label, folder)
+        tour = Tour(f"{label}-queue", train.PLAN, {})
+        queue(tour, folder)
+        tour.robot.end()
