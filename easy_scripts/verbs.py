@@ -169,10 +169,7 @@ def run_in_environment(
         if any(flag in arguments for flag in HELP_FLAGS):
             print(_help_before_setup(verb, judgement))
             return 0
-        missing = judgement.state is State.MISSING
-        doing = "Setting it up now; this is needed once." if missing else "Mending that now."
-        print(f"{judgement.sentence} {doing}", flush=True)
-        code = setup_command.ensure_environment(project, Wishes(extra=extra))
+        code = _set_up(project, judgement, extra, window)
         if code != setup_command.DONE:
             return code
         judgement = judge(project, extra)
@@ -180,6 +177,18 @@ def run_in_environment(
         return open_window(project, module, arguments, judgement.stamp)
     folder = project.root if in_project else None
     return run_module(project, module, arguments, judgement.stamp, folder)
+
+
+def _set_up(project: Project, judgement: Judgement, extra: str | None, window: bool) -> int:
+    """Make or mend the environment: a tool with a window offers it in set-up's. The exit code."""
+    if window:
+        code = setup_command.window_if_clicked(project, [], judgement.sentence)
+        if code is not None:
+            return code
+    missing = judgement.state is State.MISSING
+    doing = "Setting it up now; this is needed once." if missing else "Mending that now."
+    print(f"{judgement.sentence} {doing}", flush=True)
+    return setup_command.ensure_environment(project, Wishes(extra=extra))
 
 
 def _help_before_setup(verb: str, judgement: Judgement) -> str:

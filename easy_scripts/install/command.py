@@ -165,6 +165,22 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def window_if_clicked(
+    project: Project, arguments: Sequence[str], reason: str | None = None
+) -> int | None:
+    """After a double-click, show set-up's window; its exit code. None: stay in the console.
+
+    reason: why a tool needs it before its own window can open.
+    """
+    if clicked(os.environ):
+        with suppress(ImportError, SuiteError):  # no Tk, no screen
+            from easy_scripts.install.setup_window import show
+
+            print("Set-up goes on in its own window; this one closes with it.", flush=True)
+            return show(project, arguments, reason)
+    return None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run `setup` with its arguments; the exit code."""
     options = make_parser().parse_args(arguments)
@@ -172,12 +188,10 @@ def main(arguments: Sequence[str]) -> int:
     wishes = Wishes(kind=options.kind)
     if options.events:
         return run_for_window(project, wishes, not options.no_bake)
-    if clicked(os.environ) and not (options.check or options.no_window):
-        with suppress(ImportError, SuiteError):  # no Tk, no screen: in the console, then
-            from easy_scripts.install.setup_window import show
-
-            print("Set-up goes on in its own window; this one closes with it.", flush=True)
-            return show(project, arguments)
+    if not (options.check or options.no_window):
+        code = window_if_clicked(project, arguments)
+        if code is not None:
+            return code
     if not options.check:
         print(f"Setting up Easy LoRA in {project.root}", flush=True)
         code = ensure_environment(project, wishes)
