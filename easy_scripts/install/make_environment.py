@@ -32,6 +32,7 @@ from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_
 from easy_scripts.launcher.project import Project, dated_version, write_json
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Note, Report, Stage
+from scripts.core.machine import NO_EIGHT_BIT
 
 IMPORTS = (
     "torch",
@@ -243,7 +244,14 @@ def write_stamp(
         "machine": this_machine(),
         "torch": findings.torch,
         "device": eight_bit.device if eight_bit else None,
-        "environment": eight_bit.environment if eight_bit else {},
+        "environment": _variables(eight_bit),
         "eight_bit": {"works": eight_bit.works, "reason": eight_bit.reason} if eight_bit else {},
     }
     write_json(project.stamp, content)
+
+
+def _variables(eight_bit: EightBit | None) -> dict[str, str]:
+    """What the work is started with, see `handover.work_environment`."""
+    if eight_bit is None:
+        return {}
+    return eight_bit.environment if eight_bit.works else {NO_EIGHT_BIT: eight_bit.reason}

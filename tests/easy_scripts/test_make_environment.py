@@ -19,9 +19,11 @@ from made_up_wheels import make_torch, make_wheel, repack_pip
 
 from easy_scripts.install import make_environment as making
 from easy_scripts.install import pip_steps, skeleton
+from easy_scripts.install.bitsandbytes_patch import EightBit
 from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
 from easy_scripts.install.setup_lock import setup_lock
+from easy_scripts.launcher.handover import work_environment
 from easy_scripts.launcher.judge import State, judge, read_json
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
@@ -269,6 +271,19 @@ def test_damage_is_found_and_mended(moved, damage):
     )
     assert len((site(moved) / "tiny_data.txt").read_text()) == 1000
     assert not list(site(moved).glob("~*"))
+
+
+def test_eight_bit_optimisers_that_fail_are_told_to_the_work(moved, monkeypatch):
+    set_up(moved)
+    results = [EightBit(False, "no library for CUDA 13.0", "RTX 3060 12 GB"),
+               EightBit(True, "", "RTX 3060 12 GB", {"BNB_CUDA_VERSION": "128"})]  # fmt: skip
+    monkeypatch.setattr(making, "prepare_eight_bit", lambda *_: results.pop(0))
+    set_up(moved)
+    stamp = read_json(moved.stamp)
+    assert stamp["environment"] == {"EASY_LORA_NO_8BIT": "no library for CUDA 13.0"}
+    assert work_environment({}, stamp)["EASY_LORA_NO_8BIT"] == "no library for CUDA 13.0"
+    set_up(moved)
+    assert read_json(moved.stamp)["environment"] == {"BNB_CUDA_VERSION": "128"}
 
 
 def test_a_changed_lock_brings_the_new_version(moved, wheels):
