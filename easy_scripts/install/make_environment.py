@@ -7,17 +7,20 @@ at any point and goes on where it stopped, and a second run with nothing to do n
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from easy_scripts.install import graphics
 from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
 from easy_scripts.install.failures import explain_failure
+from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
@@ -62,6 +65,7 @@ class Wishes:
     extra: str | None = None
     imports: Sequence[str] = IMPORTS
     reachable: Callable[[str], bool] = index_reachable
+    fetch: Callable[[Wanted, Path, Report], Path | None] = fetch_wheel
     detect: Callable[[], Graphics] = graphics.detect
 
 
@@ -131,10 +135,13 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     python = read_pyvenv_cfg(project.environment)["version"]
     locks = ["pip", kind.name, *extras]
     wanted = wanted_versions(project.locks, locks, python)
-    installer = PackageInstaller(workshop, kind, locks, wanted, report, wishes.reachable)
+    installer = PackageInstaller(
+        workshop, kind, locks, wanted, report, wishes.reachable, wishes.fetch
+    )
     findings = installer.install(wishes.imports)
     eight_bit = prepare_eight_bit(workshop, installer, report)
     write_stamp(project, asked, kind, extras, findings, eight_bit)
+    shutil.rmtree(project.downloads, ignore_errors=True)
 
 
 def prepare_eight_bit(
@@ -197,6 +204,17 @@ def begun(project: Project) -> bool:
     return any(site_packages(project).glob("torch/version.py"))
 
 
+def _gigabytes_there(project: Project) -> float:
+    """What an earlier set-up has fetched and unpacked: it needs no room a second time."""
+    sizes = 0
+    for place in (project.downloads, project.environment):
+        for folder, _, names in os.walk(place):
+            for name in names:
+                with suppress(OSError):  # gone in this moment
+                    sizes += os.lstat(os.path.join(folder, name)).st_size
+    return sizes / 1e9
+
+
 def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
     """Whether the 8-bit optimisers work in a whole environment; nothing is changed."""
     environment = stamp.get("environment", {})
@@ -206,8 +224,8 @@ def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
 
 def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:
     """Tell what is odd about the folder; raise SuiteError when set-up cannot be done there."""
-    needed = SPARE_GB + (0 if begun(project) else kind.disk_gb)
-    for finding in check_place(project.root, needed):
+    there = kind.disk_gb if begun(project) else _gigabytes_there(project)
+    for finding in check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there)):
         if finding.problem:
             raise SuiteError(finding.sentence)
         report(Note(finding.sentence))

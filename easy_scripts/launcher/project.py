@@ -61,8 +61,13 @@ class Project:
 
     @property
     def workspace(self) -> Path:
-        """Where set-up keeps its unfinished downloads; may be deleted at any time."""
+        """Where set-up puts what it needs for a moment; may be deleted at any time."""
         return self.root / "cache" / "setup"
+
+    @property
+    def downloads(self) -> Path:
+        """What set-up has fetched and not yet installed, whole or not; gone when all is set up."""
+        return self.root / "cache" / "downloads"
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -31,7 +31,10 @@ from scripts.core.events import Note, Stage
 
 DRIVER = Path(__file__).with_name("set_up_made_up_project.py")
 TINY = {"tiny.py": "NAME = 'tiny'\n", "tiny_data.txt": "x" * 1000}
-WISHES = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False)
+WISHES = Wishes(
+    kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False,
+    fetch=lambda wanted, folder, report: None,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
