@@ -24,7 +24,8 @@ from scripts.core.files import sha256_of_file
 
 VERSION = "2.13.0+cpu"
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
-LABEL = f"{TAG}-{TAG}-linux_{platform.machine()}"
+SYSTEM = "win_amd64" if sys.platform == "win32" else f"linux_{platform.machine()}"
+LABEL = f"{TAG}-{TAG}-{SYSTEM}"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def served(tmp_path) -> Path:
     """A torch of 2 MB for this Python, among wheels for others."""
     folder = tmp_path / "served"
     folder.mkdir()
-    for label in ("cp39-cp39-linux_x86_64", f"{TAG}-{TAG}-win_amd64x", f"{TAG}t-{TAG}t-x"):
+    for label in (f"cp39-cp39-{SYSTEM}", f"{TAG}-{TAG}-{SYSTEM}x", f"{TAG}t-{TAG}t-{SYSTEM}"):
         make_torch(folder, VERSION, None, label)
     make_torch(folder, "2.12.0+cpu", None, LABEL)
     make_torch(folder, VERSION, None, LABEL, random.Random(1).randbytes(2_000_000).hex())

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from private_python import posix_only, put_python
 
 from easy_scripts.launcher import handover
 from easy_scripts.launcher.clicked import clicked
@@ -63,8 +64,7 @@ def project(tmp_path):
     (scripts / "__init__.py").write_text("")
     (scripts / "work.py").write_text(WORK)
     (scripts / "sibling.py").write_text("NAME = 'sibling'\n")
-    project.python.parent.mkdir(parents=True)
-    project.python.symlink_to(sys.executable)
+    put_python(project)
     return project
 
 
@@ -112,6 +112,7 @@ def test_work_goes_without_the_network_and_with_what_the_stamp_says():
     assert work["BNB_CUDA_VERSION"] == "126"
 
 
+@posix_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_stop_reaches_the_child_once_and_is_waited_for(project, tmp_path, number):
     sign = tmp_path / "sign"
@@ -132,6 +133,7 @@ def test_a_request_to_stop_reaches_the_child_once_and_is_waited_for(project, tmp
     assert sign.read_text() == "saved after 1"
 
 
+@posix_only
 def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
     (project.root / "scripts" / "work.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     assert run_module(project, "scripts.work", [], {}) == 137
@@ -154,7 +156,8 @@ def test_set_up_opens_with_the_python_below_the_environment(project, monkeypatch
         "import json, os, sys\nfrom pathlib import Path\n"
         f"part = Path({str(told)!r} + '.part')\n"
         "part.write_text(json.dumps([sys.executable, sys.argv[1:], dict(os.environ)]))\n"
-        f"part.rename({str(told)!r})\n"
+        f"part.rename({str(told)!r})\n",
+        encoding="utf-8",
     )
     monkeypatch.setenv("PYTHONPATH", "/x")
     open_setup(project)

@@ -118,8 +118,10 @@ def test_shortcuts_go_where_they_are_wanted(tmp_path, monkeypatch, menu, desktop
 
 def can_be_packed():
     """Whether PyInstaller can take this Python along: it needs it as a library."""
-    library = Path(str(sysconfig.get_config_var("LIBDIR")), sysconfig.get_config_var("LDLIBRARY"))
-    return sys.platform == "linux" and library.suffix != ".a" and library.exists()
+    if sys.platform != "linux":
+        return False
+    library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LDLIBRARY"))
+    return library.suffix != ".a" and library.exists()
 
 
 @pytest.mark.slow

@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from breaking_index import breaking_index
 from made_up_wheels import make_torch, make_wheel, repack_pip
+from private_python import posix_only
 
+from easy_scripts.install import install_packages, pip_steps, skeleton
 from easy_scripts.install import make_environment as making
-from easy_scripts.install import pip_steps, skeleton
 from easy_scripts.install.bitsandbytes_patch import EightBit
 from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
@@ -317,6 +319,7 @@ def run_driver(project, *arguments):
     )
 
 
+@posix_only
 @pytest.mark.parametrize(
     "stage",
     [
@@ -348,6 +351,7 @@ def test_a_second_setup_is_refused_and_a_stale_lock_is_not(empty):
         pass
 
 
+@posix_only
 def test_the_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
     with setup_lock(tmp_path) as lock:
         child = subprocess.Popen(["sleep", "30"], pass_fds=(lock,))
@@ -373,6 +377,26 @@ def test_the_build_that_arrived_is_told_and_changed_when_the_index_answers(moved
     assert read_json(moved.stamp)["torch"]["version"] == "2.13.0+cu126"
     assert read_json(moved.stamp)["torch"]["cuda"] == "12.6"
     assert asked == ["https://download.pytorch.org/whl/cu126/torch/"]
+
+
+def test_every_later_step_pins_torch(moved, monkeypatch):
+    """An unpinned step would swap the build that was chosen for the newest one of the index."""
+    calls = []
+
+    def install(workshop, arguments, doing, on_line=None):
+        pins = [Path(word).read_text() for flag, word in pairwise(arguments) if flag == "-c"]
+        calls.append((list(arguments), "".join(pins)))
+        real(workshop, arguments, doing, on_line)
+
+    real = install_packages.pip_install
+    monkeypatch.setattr(install_packages, "pip_install", install)
+    lose_a_file(moved)
+    (site(moved) / "torch" / "version.py").unlink()
+    set_up(moved, replace(WISHES, extra="test"))
+    assert judge(moved, "test").whole
+    assert len(calls) == 3  # the extra, the damaged package, the damaged torch
+    for arguments, pins in calls:
+        assert "torch==2.13.0" in [*arguments, *pins.splitlines()] or "--no-deps" in arguments
 
 
 def test_an_index_with_the_wrong_build_is_not_believed(moved, own_index):
@@ -487,10 +511,8 @@ def test_a_machine_that_nothing_fits_is_told_what_to_change(empty):
 
 
 def test_nothing_is_touched_while_a_training_runs(moved):
-    """A program that lies in the environment, as the training's Python does on Windows."""
-    program = moved.environment / "bin" / "at_work"
-    shutil.copy("/bin/sleep", program)
-    work = subprocess.Popen([str(program), "30"])
+    set_up(moved)
+    work = subprocess.Popen([str(moved.python), "-c", "import time; time.sleep(30)"])
     try:
         with pytest.raises(SuiteError, match=rf"at work in this folder \(process {work.pid}\)"):
             set_up(moved)
@@ -540,6 +562,7 @@ def test_downloads_that_always_break_are_one_sentence_and_a_rerun_mends(
 WINDOW = """
 import sys
 from dataclasses import replace
+from itertools import pairwise
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from easy_scripts.install.command import run_for_window

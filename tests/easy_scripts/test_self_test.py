@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
+from private_python import put_python
 
 from easy_scripts.install import command
 from easy_scripts.install.self_test import Proof, bake, ready_line
@@ -58,8 +57,7 @@ def project(tmp_path):
         "sys.exit(int(pathlib.Path('code.txt').read_text()))\n"
     )
     (project.root / "code.txt").write_text("0")
-    project.python.parent.mkdir(parents=True)
-    project.python.symlink_to(sys.executable)
+    put_python(project)
     return project
 
 

@@ -102,6 +102,37 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     assert Path(pc.project / "logs").exists()
 
 
+# The tests of what behaves in its own way on Windows; -k: of those that set up, a few.
+ON_WINDOWS = ("handover", "self_test", "launcher_judge", "doctor", "bitsandbytes_patch",
+              "fetch_wheel", "make_environment")  # fmt: skip
+FEW = (
+    "not real_package and not that_of_adamw and (not make_environment or moved_folder or "
+    "build_that_arrived or training_runs or damage_pip)"
+)
+
+
+def test_the_tests_of_set_up_pass_with_a_windows_python(wine, windows_python, tmp_path):
+    """What is started, found, mended and killed there is another system's."""
+    packages, source = tmp_path / "packages", tmp_path / "EasyLoRA"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages),
+         "--platform", "win_amd64", "--python-version", "3.11", "--only-binary=:all:",
+         "pytest==9.2.0", "colorama"],
+        check=True,
+    )  # fmt: skip
+    for name in ("easy_scripts", "scripts", "tests/easy_scripts", "tests/data/gpus"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", source)
+    files = [f"tests/easy_scripts/test_{name}.py" for name in ON_WINDOWS]
+    done = wine.run(
+        [windows_path(windows_python / "python.exe"), "-m", "pytest", "--noconftest", "-k", FEW,
+         "-p", "no:cacheprovider", r"--basetemp=C:\t", *files],
+        source, {"PYTHONPATH": windows_path(packages)}, seconds=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "[100%]" in done.stdout
+
+
 WINDOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
