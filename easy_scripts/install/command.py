@@ -24,7 +24,7 @@ from easy_scripts.install.make_environment import (
     check_environment,
     make_environment,
 )
-from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
 from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.judge import judge
@@ -103,12 +103,12 @@ def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def finish(project: Project, with_bake: bool, report: Report) -> int:
+def finish(project: Project, with_bake: bool, report: Report, in_window: bool = False) -> int:
     """The practice bake and the line that set-up ends with; the exit code."""
     stamp = judge(project).stamp
     if with_bake:
-        report(Stage("Practice bake (its pictures are in output/practice)"))
-    proof = bake(project, stamp) if with_bake else Proof()
+        report(Stage(BAKING))
+    proof = bake(project, stamp, report if in_window else None) if with_bake else Proof()
     if proof.code == STOPPED:
         report(Note("The practice bake was stopped; everything is set up."))
         return STOPPED
@@ -129,7 +129,7 @@ def run_for_window(project: Project, wishes: Wishes, with_bake: bool) -> int:
         threading.Thread(target=obey, daemon=True).start()
         try:
             code = ensure_environment(project, wishes, report)
-            return code or finish(project, with_bake, report)
+            return code or finish(project, with_bake, report, in_window=True)
         except KeyboardInterrupt:
             return STOPPED
         finally:

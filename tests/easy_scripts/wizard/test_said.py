@@ -15,7 +15,7 @@ from easy_scripts.install.kinds import KINDS, Gpu, choose_kind
 from easy_scripts.install.make_environment import Wishes, describe_plan
 from easy_scripts.install.packages import Findings
 from easy_scripts.install.place_checks import Finding, cloud_folder, free_space, path_length
-from easy_scripts.install.self_test import Proof, ready_line
+from easy_scripts.install.self_test import BAKING, Proof, ready_line
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.catalogue import SAID, Catalogue
 
@@ -66,7 +66,7 @@ def stages() -> list[str]:
     for path in (ROOT / "easy_scripts/install").glob("*.py"):
         found += re.findall(r'Stage\(f?"([^"]+)"', path.read_text(encoding="utf-8"))
     assert len(found) >= 9
-    return [re.sub(r"\{[^}]*\}", "7", name).removesuffix(", MB") for name in found]
+    return [BAKING, *(re.sub(r"\{[^}]*\}", "7", name).removesuffix(", MB") for name in found)]
 
 
 def said_by_setup() -> list[str]:
