@@ -119,6 +119,8 @@ def finish(project: Project, with_bake: bool, report: Report, in_window: bool = 
 def run_for_window(project: Project, wishes: Wishes, with_bake: bool) -> int:
     """Set up with events as JSON lines; "stop" on stdin, or its end, stops."""
     control, ended = Control(), threading.Event()
+    # where whoever started us has it ignored, as shells do in the background, nothing would stop us
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def obey() -> None:
         listen(control, sys.stdin).join()

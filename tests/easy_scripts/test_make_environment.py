@@ -584,9 +584,11 @@ def test_a_window_gets_events_and_can_stop(moved):
     assert events[-1]["text"].startswith("Ready: the processor")
     assert {"stage", "note", "done"} <= {event["event"] for event in events}
     shutil.rmtree(moved.environment)
+    deaf = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]  # as shells have it
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
+        [*command[:2], "\n".join([*deaf, WINDOW]), *command[3:]],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
         child.stdout.readline()
         child.stdin.close()  # the window is gone
         events = [json.loads(line) for line in child.stdout]
