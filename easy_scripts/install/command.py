@@ -35,6 +35,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Problem, Report, Stage
 
 DONE, MENDABLE, STOPPED = 0, 1, 2
+OBEY_EVERY = 0.1  # seconds between looks whether the window asked to stop
 
 
 class Console:
@@ -123,9 +124,11 @@ def run_for_window(project: Project, wishes: Wishes, with_bake: bool) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def obey() -> None:
-        listen(control, sys.stdin).join()
-        if not ended.is_set():
-            _thread.interrupt_main()
+        listen(control, sys.stdin)
+        while not ended.wait(OBEY_EVERY):
+            if control.stop_asked:
+                _thread.interrupt_main()
+                return
 
     with event_lines(control) as report:
         threading.Thread(target=obey, daemon=True).start()

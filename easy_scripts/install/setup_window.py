@@ -52,6 +52,7 @@ class SetupWindow:
         self._arguments = [*arguments, "--events"]
         self._reason = reason
         self._child: Child | None = None
+        self._stopping = False
         self._time_left = TimeLeft()
         self._results: queue.SimpleQueue[tuple[Callable, str]] = queue.SimpleQueue()
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -174,6 +175,7 @@ class SetupWindow:
         self.doctor.state(["disabled"])
         self.onward.pack_forget()
         self.problem["text"] = self.notes["text"] = ""
+        self._stopping = False
         self.notes.configure(style="TLabel")
         self.stage["text"] = self.texts("work.starting")
         self._progress.pack(fill="x", after=self.stage)
@@ -205,7 +207,8 @@ class SetupWindow:
 
     def _show_stage(self, stage: Stage) -> None:
         name, unit = split_unit(stage.name)
-        self.stage["text"] = self.texts.said(name)
+        if not self._stopping:
+            self.stage["text"] = self.texts.said(name)
         if not stage.total or stage.done is None:
             self._write(stage.name)
             self._wait()
@@ -268,6 +271,7 @@ class SetupWindow:
         """Stop what runs, else leave."""
         if self._child:
             self._child.ask("stop")
+            self._stopping = True
             self.stage["text"] = self.texts("work.stopping")
             return
         self.root.destroy()

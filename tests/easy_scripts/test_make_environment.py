@@ -573,7 +573,8 @@ sys.exit(run_for_window(Project(Path(sys.argv[1])), wishes, with_bake=False))
 """
 
 
-def test_a_window_gets_events_and_can_stop(moved):
+@pytest.mark.parametrize("how", ["asked", "gone"])
+def test_a_window_gets_events_and_can_stop(moved, how):
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", WINDOW, str(moved.root), str(root)]
     with subprocess.Popen(
@@ -590,7 +591,11 @@ def test_a_window_gets_events_and_can_stop(moved):
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
         child.stdout.readline()
-        child.stdin.close()  # the window is gone
+        if how == "asked":
+            child.stdin.write("stop\n")
+            child.stdin.flush()
+        else:
+            child.stdin.close()
         events = [json.loads(line) for line in child.stdout]
     assert child.returncode == 2
     assert "goes on where it stopped" in events[-1]["message"]

@@ -99,6 +99,9 @@ def test_stopping_asks_the_child_and_waits_for_it(running):
     child = running._child
     running.leave.invoke()
     assert child.asked == ["stop"]
+    child.coming = [Stage("Installing PyTorch 2.13.0"), LogLine("still at it")]
+    until(running, lambda: "still at it" in running.log.get("1.0", "end"))
+    assert running.stage["text"] == "Stopping as soon as it is safe…"
     child.coming = [Ended(2)]
     until(running, lambda: running.leave["text"] == "Close")
     assert running.code == 2
