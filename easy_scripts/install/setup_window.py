@@ -229,15 +229,17 @@ class SetupWindow:
 
     def _ended(self, code: int) -> None:
         self._child, self.code = None, code
+        usable = code == DONE or judge(self.project).whole  # but for the bake
         self._label(self.leave, "frame.close")
         self.doctor.state(["!disabled"])
-        self._label(self.start, "setup.check_again" if code == 0 else "setup.try_again")
-        self._rest("setup.done" if code == 0 else "setup.not_done")
+        self._label(self.start, "setup.check_again" if code == DONE else "setup.try_again")
+        self._rest("setup.done" if code == DONE else "setup.usable" if usable else "setup.not_done")
         self._let_start()
-        if code == 0:
+        if code == DONE:
             self.notes.configure(style="Strong.TLabel")
+        self.start.configure(style="Wide.TButton" if usable else "Accent.TButton")
+        if usable:
             self.onward.pack(side="right", padx=(self.look.px(8), 0), before=self.start)
-            self.start.configure(style="Wide.TButton")
             self.onward.focus_set()
 
     def _write(self, text: str) -> None:
@@ -255,6 +257,7 @@ class SetupWindow:
     def _go_onward(self) -> None:
         """Let the tool that waits open its window, or open the training wizard; then leave."""
         if self._reason:
+            self.code = DONE
             self.close()
             return
         self.stage["text"] = self.texts("setup.opening")

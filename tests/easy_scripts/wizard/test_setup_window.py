@@ -8,6 +8,7 @@ import tkinter
 import pytest
 
 from easy_scripts.install import installer_window, setup_window
+from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.child import Ended, LogLine
 from scripts.core.errors import SuiteError
@@ -105,6 +106,19 @@ def test_stopping_asks_the_child_and_waits_for_it(running):
     child.coming = [Ended(2)]
     until(running, lambda: running.leave["text"] == "Close")
     assert running.code == 2
+
+
+def test_without_its_bake_it_can_be_used_all_the_same(running, monkeypatch):
+    """The tool that opened this window need not wait for the bake."""
+    monkeypatch.setattr(setup_window, "judge", lambda project: Judgement(State.WHOLE, "", {}))
+    running._reason = "Easy LoRA has not been set up in this folder yet."
+    running._child.coming = [Note("The practice bake was stopped; everything is set up."), Ended(2)]
+    until(running, running.onward.winfo_manager)
+    assert running.stage["text"].startswith("Easy LoRA can be used")
+    running.onward.invoke()
+    assert running.code == 0
+    with pytest.raises(tkinter.TclError):
+        running.root.winfo_exists()
 
 
 def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
