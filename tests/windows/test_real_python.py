@@ -22,7 +22,7 @@ sys.path.append(str(ROOT / "tests" / "easy_scripts"))
 @pytest.fixture
 def pc(computer, windows_python):
     """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
-    project = computer.folder / "Äpfel & Birnen!"
+    project = computer.folder / "Äpfel & Birnen! from my old computer"  # too long by itself
     for name in ("easy_scripts", "scripts/core", "scripts/settings"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "scripts" / "__init__.py").touch()
