@@ -16,7 +16,8 @@ START = ROOT / "easy_scripts" / "launcher" / "start.bat"
 # Without a percent sign, which Wine's cmd looks for in what %~dp0 gave; Windows' does not.
 TORTURES = [
     "With some spaces", "Tom & Ann", "Wow! It's !here!", "Ca^ret ^^",
-    "(brackets) [x] {y}", "it's, a=b;c", "Größe äöü", "Кириллица", "日本語",
+    "OneDrive - Firma", "(brackets) [x] {y}", "it's, a=b;c", "Größe äöü", "Кириллица",
+    "日本語",
 ]  # fmt: skip
 
 SHELL_FOLDERS = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import tkinter
+from tkinter import ttk
 
 import pytest
+from conftest import virtual_screen
 
 from easy_scripts.install import installer_window, setup_window
 from easy_scripts.launcher.judge import Judgement, State
@@ -13,6 +15,12 @@ from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.child import Ended, LogLine
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Problem, Stage
+
+PLAN = (
+    "No NVIDIA or Intel Arc graphics card was found: training will run on the processor, hours "
+    "where a graphics card takes minutes. PyTorch for the processor (no graphics card) is used. "
+    "About 0.5 GB to download, 2 GB on the disk."
+)
 
 
 class ScriptedChild:
@@ -152,3 +160,62 @@ def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
     assert unpacked == [tmp_path / "a", tmp_path / "b"]
     with pytest.raises(tkinter.TclError):
         window.root.winfo_exists()  # the window has closed
+
+
+def widgets(parent):
+    for child in parent.winfo_children():
+        if child.winfo_ismapped():
+            yield child
+            yield from widgets(child)
+
+
+def assert_whole(root, what):
+    """Nothing on the window is cut off, and the window is on the screen."""
+    root.update()
+    for widget in widgets(root):
+        if isinstance(widget, ttk.Label | ttk.Button | ttk.Checkbutton):
+            text = (what, widget.cget("text"))
+            assert widget.winfo_reqwidth() <= widget.winfo_width() + 1, text
+            assert widget.winfo_reqheight() <= widget.winfo_height() + 1, text
+    assert root.winfo_width() <= root.winfo_screenwidth()
+    assert root.winfo_height() <= root.winfo_screenheight()
+
+
+LONG = Problem(
+    "PyTorch could not be installed. The disk is full. Make room on the drive that Easy "
+    "LoRA lies on. Then start again: set-up goes on where it stopped. Log: C:\\x.log"
+)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize(
+    ("scale", "size"), [(100, (1366, 768)), (150, (1920, 1080)), (200, (2732, 1536)),
+                        (300, (3840, 2160))],
+)  # fmt: skip
+def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale, size):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", language)
+    monkeypatch.setenv("EASY_LORA_SCALE", str(scale))
+    monkeypatch.setattr(setup_window, "Child", ScriptedChild)
+    monkeypatch.setattr(setup_window, "describe_plan", lambda project, wishes: PLAN)
+    with virtual_screen(*size):
+        window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
+        until(window, lambda: not window.start.instate(["disabled"]))
+        assert_whole(window.root, "plan")
+        assert window.bar.winfo_reqwidth() >= 560 * scale / 100
+        window.run()
+        window._child.coming = [Stage("Downloading torch, MB", 25, 2500), Note("A note.")]
+        until(window, lambda: "2500" in window.time["text"])
+        assert_whole(window.root, "progress")
+        window._child.coming = [LONG, Ended(1)]
+        until(window, lambda: window._child is None)
+        assert_whole(window.root, "problem")
+        window.run()
+        window._child.coming = [Note("Ready: the processor, 8-bit optimisers yes."), Ended(0)]
+        until(window, lambda: window._child is None)
+        assert_whole(window.root, "ready")
+        window.close()
+        installer = installer_window.InstallerWindow(tkinter.Tk(), tmp_path)
+        installer.message["text"] = installer.texts.said(f"{tmp_path} holds other files. Choose a "
+                                                         "folder.")  # fmt: skip
+        assert_whole(installer.root, "installer")
+        installer.root.destroy()
