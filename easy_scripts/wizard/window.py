@@ -208,8 +208,9 @@ class Wizard:
             page.proceed()
 
     def go_on(self) -> None:
-        """Show the next page."""
-        self.go_to(self.current + 1)
+        """Show the next page on the way."""
+        after = range(self.current + 1, len(self.pages))
+        self.go_to(next(index for index in after if not self.pages[index].off_path))
 
     def errors(self) -> dict[str, str]:
         """What is wrong with the settings taken together: messages by setting."""

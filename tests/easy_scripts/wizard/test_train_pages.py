@@ -141,8 +141,6 @@ def queue(tour: Tour, folder: Path) -> None:
         store.update(bake.id, **change)
     tour.robot.until(lambda: "hero in armour 4" in tour.robot.seen())
     tour.look("queue")
-    tour.robot.wizard.next()
-    tour.robot.until(lambda: tour.robot.page.name != "queue")
 
 
 def other_states(label: str, folder: Path) -> None:

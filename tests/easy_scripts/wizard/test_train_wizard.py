@@ -434,6 +434,7 @@ def test_the_queue_runs_in_the_window_and_one_failure_ends_no_other(open_robot, 
     store.add({**given, "output_name": "three", "max_train_epochs": 1})
     robot = open_robot(train.PLAN)
     assert "3 waiting: one, two, three" in robot.seen()
+    robot.click("Look at it")
     robot.click("Bake them")
     wait_for_end(robot)
     seen = robot.seen()
