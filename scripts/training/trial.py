@@ -42,10 +42,11 @@ log = logging.getLogger(__name__)
 def run_trial(settings: TrainSettings, report: Report, control: Control) -> dict[str, Any]:
     """Take ten steps as the settings say and report what they cost, as one Facts event.
 
-    The facts, which are returned too: `device`; `batch`, the pictures at once that were set;
-    `seconds_per_step`, `seconds_per_picture` and `memory_bytes` there (None where the memory ran
-    out, bytes also on a processor); `steps` and `seconds` of the whole training; `largest_batch`
-    that fits (None: not looked for, 0: none), what was `tried`, and a `note` or None.
+    The facts, which are returned too: `device`; `batch`, the pictures at once that were set, and
+    `batches_in_step`, gradient_accumulation_steps; `seconds_per_step`, `seconds_per_picture` and
+    `memory_bytes` there (None where the memory ran out, bytes also on a processor); `steps` and
+    `seconds` of the whole training; `largest_batch` that fits (None: not looked for, 0: none),
+    what was `tried`, and a `note` or None.
 
     Raises SuiteError for what the user can mend (too little memory among it), and Cancelled.
     """
@@ -87,6 +88,7 @@ def _facts(
     return {
         "device": describe_device(trial.run.accelerator.device),
         "batch": trial.sample.batch,
+        "batches_in_step": plan.settings.gradient_accumulation_steps,
         "seconds_per_step": seconds,
         "seconds_per_picture": None if seconds is None else seconds / trial.pictures_in_step,
         "memory_bytes": memory,

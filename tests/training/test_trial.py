@@ -140,7 +140,7 @@ def runs(monkeypatch):
     [
         {},
         {"pretrained_model_name_or_path": TINY_SDXL, **UNET_ONLY},
-        {"gradient_accumulation_steps": 2, "gradient_checkpointing": True},
+        {"gradient_accumulation_steps": 2, "gradient_checkpointing": True, **UNET_ONLY},
         {"cache_latents": False, **UNET_ONLY},
     ],
     ids=["sd1", "sdxl", "accumulated", "not cached"],
