@@ -175,7 +175,8 @@ class KindPage(Page):
         advice = advise(situation, PLACE)
         values = self._with_folders(advice, situation)
         self._fill(values)
-        self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE))
+        measured = self._trial.measured()
+        self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
         labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
         reasons = [f"{labels[name]} – {advice.reasons[name]}"
                    for name in REASONS if name in advice.reasons

@@ -11,17 +11,23 @@ from easy_scripts.wizard.window import Wizard
 from scripts.core.declare import read_value
 from scripts.core.errors import SettingError
 from scripts.settings.advice import Advice, Situation
-from scripts.settings.cost import OF_COST, cost_of_step
+from scripts.settings.cost import OF_COST, Cost, cost_of_step
 
 
-def in_words(wizard: Wizard, advice: Advice, situation: Situation, place: Path) -> str:
+def in_words(
+    wizard: Wizard, advice: Advice, situation: Situation, place: Path,
+    measured: tuple[float, int | None] | None = None,
+) -> str:  # fmt: skip
     """The sentence for the answers as they are now, which may differ from the advice.
 
-    `place` is the file of the paces that are known.
+    `place` is the file of the paces that are known; `measured` are seconds and bytes of a step
+    that a trial of these answers took.
     """
     texts, answers = wizard.texts, wizard.answers
     values = {**advice.values, **_read(answers, OF_COST)}
     cost = cost_of_step(situation, values, place)
+    if measured is not None:
+        cost = Cost(measured[1] or cost.memory_bytes, measured[1] is not None, measured[0], True)
     epochs = _read(answers, ("max_train_epochs",)).get("max_train_epochs") or 1
     batch = values["train_batch_size"] * (values.get("gradient_accumulation_steps") or 1)
     steps = epochs * math.ceil(_uses(wizard, advice, situation) / batch)

@@ -92,6 +92,7 @@ class TrialPart(ttk.Frame):
         self._bar.configure(mode="indeterminate")
         self._bar.start(15)
         question = {**config, "output_dir": config.get("output_dir") or str(OUTPUT_FOLDER)}
+        self.after_idle(self._come_into_view)
         self._asking.ask_about(question, "--trial", self._take_answer, stage=self._take_stage)
 
     def _take_stage(self, stage: Stage) -> None:
@@ -110,6 +111,11 @@ class TrialPart(ttk.Frame):
         self._tried, self._running, self._answer = self._running or {}, None, answer
         self._bar.stop()
         self._changed()
+        self.after_idle(self._come_into_view)
+
+    def _come_into_view(self) -> None:
+        if self.winfo_ismapped():
+            self._wizard.page.frame.show(self)
 
     def close(self) -> None:
         """End the trial that still runs."""
@@ -142,7 +148,7 @@ class TrialPart(ttk.Frame):
         except SettingError:  # its row tells it
             return entry.default
 
-    def _measured(self) -> tuple[float, int | None] | None:
+    def measured(self) -> tuple[float, int | None] | None:
         """Seconds and bytes of a step at the batch that is set now; None: not tried."""
         facts, batch = self._facts, self._batch
         if facts.get("batch") == batch and facts["seconds_per_step"] is not None:
@@ -155,7 +161,7 @@ class TrialPart(ttk.Frame):
 
     def whole_training(self) -> float | None:
         """Seconds of the whole training at the batch that is set now; None: not tried."""
-        measured, facts = self._measured(), self._facts
+        measured, facts = self.measured(), self._facts
         if measured is None:
             return None
         steps = facts["steps"]
@@ -193,7 +199,7 @@ class TrialPart(ttk.Frame):
         widget.grid()
 
     def _in_words(self) -> str:
-        texts, facts, measured = self._texts, self._facts, self._measured()
+        texts, facts, measured = self._texts, self._facts, self.measured()
         parts = []
         if measured is not None:
             seconds, memory = measured

@@ -120,11 +120,9 @@ def try_steps(tour: Tour, made_up: MadeUpTrial) -> None:
         if number == 1:
             made_up.steps(6)
             robot.pump(0.2)
-            robot.page.frame.show(trial)
             tour.look("kind-trial")
         end()
         robot.until(lambda: trial._running is None)
-        robot.page.frame.show(trial)
         tour.look(f"kind-trial-{what}")
 
 

@@ -74,9 +74,7 @@ def begin(robot, made_up):
 # --- from the button to what was found ---------------------------------------------------------
 
 
-def test_the_page_tells_what_a_trial_found_and_the_larger_batch_is_taken(
-    on_page, made_up, tmp_path
-):
+def test_the_page_tells_what_a_trial_found_and_the_larger_batch_is_taken(on_page, made_up):
     robot = on_page()
     answers = robot.wizard.answers
     assert answers["train_batch_size"] == 2 and "On your card" not in robot.seen()
@@ -85,12 +83,9 @@ def test_the_page_tells_what_a_trial_found_and_the_larger_batch_is_taken(
     assert CANCEL in robot.seen() and "Loading the models" in robot.seen()
     made_up.steps(3)
     robot.until(lambda: "Trying: step 3 of 10" in robot.seen())
-    for batch in (2, 4):  # as the child does at its end
-        record(pace(0.5 * batch, batch), tmp_path / "calibration.json")
     made_up.find(largest_batch=4)
-    robot.until(
-        lambda: "A step takes 1 s and 5.0 GB. Up to 4 pictures at once fit." in robot.seen()
-    )
+    found = "A step takes 1 s and 5.0 GB. Up to 4 pictures at once fit."
+    robot.until(lambda: found in robot.seen())
     looks = answers["max_train_epochs"] * 10 * answers["folder_repeats"]["1_cat"]
     assert f"About {looks // 2:,} steps" in robot.seen()
     assert f"On your card about {round(looks * 0.5 / 60)} min." in robot.seen()
@@ -146,12 +141,10 @@ def test_a_small_card_is_told(on_page, made_up, largest, told):
     assert "Take" not in robot.seen()
 
 
-def test_on_a_processor_only_the_time_is_told(on_page, made_up, tmp_path):
+def test_on_a_processor_only_the_time_is_told(on_page, made_up):
     robot = on_page(card=Card())
     assert "Without a graphics card" in robot.seen()
     begin(robot, made_up)
-    record(pace(30, 1, "CPU, 8 threads", precision="no", memory_bytes=None),
-           tmp_path / "calibration.json")  # fmt: skip
     made_up.find(batch=1, seconds_per_step=30.0, memory_bytes=None, largest_batch=None)
     robot.until(lambda: "A step takes 30 s. On a processor, more pictures at once gain nothing."
                 in robot.seen())  # fmt: skip
@@ -159,6 +152,31 @@ def test_on_a_processor_only_the_time_is_told(on_page, made_up, tmp_path):
     steps = answers["max_train_epochs"] * 10 * answers["folder_repeats"]["1_cat"]
     hours, minutes = divmod(steps // 2, 60)
     assert f"On this computer about {hours} h {minutes} min." in robot.seen()
+
+
+@pytest.mark.parametrize(
+    ("card", "device", "place"),
+    [(CARD, "NVIDIA GeForce RTX 3060, 12 GB", "On your card"),
+     (Card("NVIDIA H100 80GB HBM3", 80, True), "NVIDIA H100 80GB HBM3, 79 GB", "On your card"),
+     (Card(), "CPU, 8 threads", "On this computer")],
+)  # fmt: skip
+def test_a_pace_that_was_kept_is_told_for_the_settings_as_they_are(
+    on_page, tmp_path, card, device, place
+):
+    """Also where the batch was changed, and where torch names the device a little differently."""
+    known = {"device": device, "precision": "bf16" if card.present else "no", "dim": 20}
+    record(pace(6.0, 3, **known), tmp_path / "calibration.json")
+    robot = on_page(card=card, train_batch_size=3, network_dim=20)
+    answers = robot.wizard.answers
+    steps = answers["max_train_epochs"] * -(-10 * answers["folder_repeats"]["1_cat"] // 3)
+    assert f"About {steps:,} steps" in robot.seen()
+    hours, minutes = divmod(round(steps * 6 / 60), 60)
+    assert f"{place} about {f'{hours} h ' * bool(hours)}{minutes} min." in robot.seen()
+    assert ("It needs about 5.0 of" in robot.seen()) is card.present
+    answers["train_batch_size"] = 5
+    robot.page._apply()
+    robot.pump()
+    assert f"{place} very roughly" in robot.seen()
 
 
 def test_settings_that_were_opened_stay_and_get_their_time(on_page, made_up):
