@@ -155,14 +155,14 @@ def test_paces_are_kept_and_scaled_by_pixels(tmp_path):
 def test_a_device_is_told_by_its_name_alone(tmp_path):
     """torch and the driver round its memory differently, and the window may not know it."""
     place = tmp_path / "paces.json"
-    record(pace(1, 0.4, device="NVIDIA H100 80GB HBM3, 79 GB"), place)
+    record(pace(1, 0.4, device="NVIDIA A100-SXM4-80GB, 79 GB"), place)
     record(pace(1, 9.0, device="CPU, 8 threads", precision="no"), place)
-    for device in ("NVIDIA H100 80GB HBM3, 80 GB", "NVIDIA H100 80GB HBM3"):
+    for device in ("NVIDIA A100-SXM4-80GB, 80 GB", "NVIDIA A100-SXM4-80GB"):
         assert lookup(pace(device=device), place).seconds_per_step == 0.4
     assert lookup(pace(device="CPU", precision="no"), place).exact
-    record(pace(1, 0.5, device="NVIDIA H100 80GB HBM3, 80 GB"), place)
+    record(pace(1, 0.5, device="NVIDIA A100-SXM4-80GB, 80 GB"), place)
     assert len(read(place)) == 2
-    assert lookup(pace(device="NVIDIA H100"), place) is None
+    assert lookup(pace(device="NVIDIA A100"), place) is None
 
 
 def test_the_pace_of_the_practice_model_tells_nothing_of_real_ones(tmp_path):

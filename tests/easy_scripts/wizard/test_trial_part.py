@@ -157,7 +157,7 @@ def test_on_a_processor_only_the_time_is_told(on_page, made_up):
 @pytest.mark.parametrize(
     ("card", "device", "place"),
     [(CARD, "NVIDIA GeForce RTX 3060, 12 GB", "On your card"),
-     (Card("NVIDIA H100 80GB HBM3", 80, True), "NVIDIA H100 80GB HBM3, 79 GB", "On your card"),
+     (Card("NVIDIA A100-SXM4-80GB", 80, True), "NVIDIA A100-SXM4-80GB, 79 GB", "On your card"),
      (Card(), "CPU, 8 threads", "On this computer")],
 )  # fmt: skip
 def test_a_pace_that_was_kept_is_told_for_the_settings_as_they_are(
