@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.practice.sheet import BAD, GOOD, Row, make_sheet, write_sheet
+from scripts.drawing.sheet import BAD, GOOD, Row, make_sheet, write_sheet
 
 
 def tile(colour: tuple[int, int, int]) -> np.ndarray:
