@@ -10,6 +10,7 @@ from typing import Any
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.figures import Figures
 from easy_scripts.train_pages.loss_curve import LossCurve
+from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
 from easy_scripts.train_pages.queue_run import QueueRun
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
@@ -72,6 +73,7 @@ class BakePage(WorkPage):
         self._first_step: int | None = None
         self._pausing = self._save_asked = False
         self._state = ""
+        self._pace = PreviewPace()
         if self._ordinary and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
         super().enter()
@@ -128,6 +130,7 @@ class BakePage(WorkPage):
 
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
+        self._pace.take(event, time.monotonic())
         if isinstance(event, Start):
             self._begin(event)
         elif isinstance(event, Step):
@@ -215,6 +218,7 @@ class BakePage(WorkPage):
         if done and self._ordinary:
             memory.keep("paused", {})
         self.wizard.facts["practised"] = self._practising
+        self.wizard.facts["preview_seconds"] = self._pace.seconds
         self.wizard.facts["ran"] = self._queue.ran if self._queue else []
         self._let_buttons(False)
         if not self._stopping:
