@@ -141,6 +141,15 @@ def test_every_kind_of_file_that_training_writes_is_read(tiny_sd15, tmp_path, en
     assert np.array_equal(drawn["a.safetensors", 1], drawn[f"a.{ending}", 1])
 
 
+def test_in_bf16_the_pictures_are_nearly_those_of_float32(tiny_sd15, tmp_path):
+    lora = write_lora(tmp_path / "one.safetensors", tiny_sd15)
+    values = {"model": tiny_sd15, "loras": [lora], "strengths": [1]}
+    exact, rough = (pictures(run(tmp_path, **values, mixed_precision=precision))
+                    for precision in ("no", "bf16"))  # fmt: skip
+    difference = np.abs(exact["one.safetensors", 1] - rough["one.safetensors", 1])
+    assert 0 < difference.mean() < 4
+
+
 # --- order, files, events ------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from scripts.settings.draw_versions import STRENGTHS, DrawSettings
 
 POLL = 40  # milliseconds
 WIDTH = 620  # logical pixels
+LOADING = 10  # seconds, about, before the first picture is begun
 
 
 class CompareVersions(ttk.Frame):
@@ -54,8 +55,6 @@ class CompareVersions(ttk.Frame):
         self._progress = self._make_progress()
         self._arrange(self.card)
         self._place = ttk.Frame(self)
-        self._chosen = ttk.Frame(self, style="Card.TFrame", padding=theme.px(14))
-        self._make_chosen()
 
     def _arrange(self, *widgets: tkinter.Misc) -> None:
         """Show these at the head, and nothing else."""
@@ -70,8 +69,8 @@ class CompareVersions(ttk.Frame):
                      strengths=", ".join(f"{one:g}" for one in STRENGTHS))  # fmt: skip
         seconds = self._wizard.facts.get("preview_seconds")
         if seconds:
-            text += " " + texts("finished.compare.time",
-                                time=texts.duration(seconds * self._total))  # fmt: skip
+            about = texts.duration(LOADING + seconds * self._total)
+            text += " " + texts("finished.compare.time", time=about)
         return text
 
     def _make_progress(self) -> ttk.Frame:
@@ -86,14 +85,15 @@ class CompareVersions(ttk.Frame):
         self.stop.grid(row=0, column=1, rowspan=2, padx=(theme.px(16), theme.px(4)))
         return frame
 
-    def _make_chosen(self) -> None:
+    def _fill_details(self, card: ttk.Frame) -> None:
+        """What is told of the chosen picture."""
         theme = self._wizard.theme
-        width = theme.px(WIDTH - 40)
-        self._which = ttk.Label(self._chosen, style="Strong.TLabel", wraplength=width)
-        self._prompt = ttk.Label(self._chosen, style="Muted.TLabel", wraplength=width)
+        width = theme.px(WIDTH - 60)
+        self._which = ttk.Label(card, style="Strong.TLabel", wraplength=width)
+        self._prompt = ttk.Label(card, style="Muted.TLabel", wraplength=width)
         for label in (self._which, self._prompt):
             label.pack(anchor="w", padx=theme.px(4), pady=(0, theme.px(4)))
-        self.show_chosen = self._button(self._chosen, "finished.show_chosen", self._show_chosen)
+        self.show_chosen = self._button(card, "finished.show_chosen", self._show_chosen)
         self.show_chosen.pack(anchor="w", padx=theme.px(4), pady=(theme.px(6), 0))
 
     def _button(self, parent: tkinter.Misc, key: str, action: Any) -> ttk.Button:
@@ -149,7 +149,6 @@ class CompareVersions(ttk.Frame):
     def _show_drawing(self) -> None:
         theme, texts = self._wizard.theme, self._wizard.texts
         self._arrange(self._progress)
-        self._chosen.pack_forget()
         for child in self._place.winfo_children():
             child.destroy()
         self._line.configure(text=texts("finished.compare.loading"))
@@ -158,6 +157,7 @@ class CompareVersions(ttk.Frame):
         self.stop.state(["!disabled"])
         self._grid = VersionGrid(self._place, self._wizard, self._versions, STRENGTHS, self._choose)
         self._grid.pack(anchor="w")
+        self._fill_details(self._grid.details)
         self._place.pack(fill="x", pady=(theme.px(4), theme.px(8)))
         self.stop.focus_set()
 
@@ -229,6 +229,7 @@ class CompareVersions(ttk.Frame):
             goal = self.card.button
         if follow:
             goal.focus_set()
+            self.after_idle(self._wizard.page.frame.show, self._head)
         if not self._grid.pictures:
             self._place.pack_forget()
         if not self._stopping:
@@ -242,7 +243,6 @@ class CompareVersions(ttk.Frame):
             text=self._wizard.texts("finished.prompt", lora=version.path.stem,
                                     strength=f"{strength:g}", word=f", {word}" if word else "")
         )  # fmt: skip
-        self._chosen.pack(fill="x", pady=(0, self._wizard.theme.px(8)))
 
     def _show_chosen(self) -> None:
         show_in_folder(Path(self._file))

@@ -29,13 +29,13 @@ class FinishedPage(Page):
     name = "finished"
     next_text = None
     cancel_text = "frame.close"
+    compare: CompareVersions | None = None
 
     def build(self, body: ttk.Frame) -> None:
         """An empty page; `enter` fills it."""
         self._content = ttk.Frame(body)
         self._content.pack(fill="x")
         self._pictures: list[tkinter.PhotoImage] = []
-        self.compare: CompareVersions | None = None
 
     def enter(self) -> None:
         """Show what the bake has made."""

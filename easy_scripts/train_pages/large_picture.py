@@ -54,7 +54,8 @@ class LargePicture:
     def _open(self) -> None:
         root, theme, texts = self._wizard.root, self._wizard.theme, self._wizard.texts
         window = tkinter.Toplevel(root, background=theme.colours.background, highlightthickness=1,
-                                  highlightbackground=theme.colours.line)  # fmt: skip
+                                  highlightbackground=theme.colours.line,
+                                  highlightcolor=theme.colours.line)  # fmt: skip
         window.withdraw()
         window.title(root.title())
         window.resizable(False, False)

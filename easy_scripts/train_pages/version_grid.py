@@ -19,13 +19,17 @@ from easy_scripts.wizard.asking import short_path
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
-CELL, HEAD, FRAME = 142, 136, 3  # logical pixels
+CELL, HEAD = 146, 128  # logical pixels
+PADDING, BORDER = 2, 4  # around a picture: of the style, and of the theme's button
 NAME_LETTERS = 22
 Place = tuple[int, int]  # row and column
 
 
 class VersionGrid(ttk.Frame):
-    """`put` as the pictures come; `choose(version, strength)` is called when one is chosen."""
+    """`put` as the pictures come; `choose(version, strength)` is called when one is chosen.
+
+    `details` is a card for what is to be told of the chosen one; it is shown below its row.
+    """
 
     def __init__(
         self, parent: tkinter.Misc, wizard: Wizard, versions: Sequence[SavedVersion],
@@ -43,17 +47,18 @@ class VersionGrid(ttk.Frame):
 
     def _build(self) -> None:
         theme, texts = self._wizard.theme, self._wizard.texts
-        ttk.Style(self).configure("Picture.Toolbutton", padding=theme.px(FRAME))
+        ttk.Style(self).configure("Picture.Toolbutton", padding=theme.px(PADDING))
         self.columnconfigure(0, minsize=theme.px(HEAD))
         for column, strength in enumerate(self._strengths):
             ttk.Label(self, text=texts("finished.strength", strength=f"{strength:g}"), font=CAPTION,
                       style="Muted.TLabel").grid(row=0, column=column + 1)  # fmt: skip
         for row, version in enumerate(self._versions):
-            self._head(version).grid(row=row + 1, column=0, sticky="w")
+            self._head(version).grid(row=2 * row + 1, column=0, sticky="w")
             for column in range(len(self._strengths)):
                 cell = _Cell(self, self._wizard, partial(self.open, (row, column)))
-                cell.grid(row=row + 1, column=column + 1, padx=theme.px(2), pady=theme.px(2))
+                cell.grid(row=2 * row + 1, column=column + 1, padx=theme.px(2), pady=theme.px(2))
                 self._cells[row, column] = cell
+        self.details = ttk.Frame(self, style="Card.TFrame", padding=theme.px(14))
 
     def _head(self, version: SavedVersion) -> ttk.Frame:
         """The step, and below it the name of the file."""
@@ -99,6 +104,8 @@ class VersionGrid(ttk.Frame):
         self._chosen = place
         self._recolour()
         self._choose(self._versions[place[0]], self._strengths[place[1]])
+        self.details.grid(row=2 * place[0] + 2, column=0, columnspan=len(self._strengths) + 1,
+                          sticky="ew", pady=self._wizard.theme.px(6))  # fmt: skip
 
     def _recolour(self) -> None:
         if self.winfo_exists():
@@ -122,6 +129,7 @@ class VersionGrid(ttk.Frame):
     def _large_closed(self) -> None:
         if self.winfo_exists() and self._chosen:
             self._cells[self._chosen].button.focus_force()
+            self.after_idle(self._wizard.page.frame.show, self.details)
 
 
 class _Cell(tkinter.Frame):
@@ -142,7 +150,8 @@ class _Cell(tkinter.Frame):
     def fill(self, path: str) -> None:
         """Show the picture; one that cannot be read leaves the place empty."""
         theme = self._wizard.theme
-        self._picture = load_picture(path, theme.px(CELL - 2 * FRAME - 4), self)
+        side = theme.px(CELL) - 2 * theme.px(PADDING) - 2 * theme.px(BORDER)
+        self._picture = load_picture(path, side, self)
         if self.button is None:
             self.button = ttk.Button(self._inner, style="Picture.Toolbutton", cursor="hand2",
                                      command=self._press)  # fmt: skip
@@ -167,5 +176,5 @@ def chosen_text(wizard: Wizard, version: SavedVersion, strength: float) -> str:
     """Which file, step and strength a picture was drawn with."""
     text = wizard.texts("finished.strength", strength=f"{strength:g}")
     if version.step is not None:
-        text = f"{step_text(wizard, version)}, {text}"
+        text = wizard.texts("finished.chosen", step=step_text(wizard, version), strength=text)
     return f"{text}: {version.path.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from itertools import pairwise
 from pathlib import Path
 from tkinter import ttk
 
@@ -61,7 +62,7 @@ def test_at_most_so_many_evenly_spread_with_the_first_and_the_last(count, most):
     chosen = spread(range(count), most)
     assert len(chosen) == min(count, most) == len(set(chosen))
     assert chosen[0] == 0 and chosen[-1] == count - 1
-    gaps = [after - before for before, after in zip(chosen, chosen[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(chosen)]
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
