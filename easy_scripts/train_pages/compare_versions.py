@@ -212,19 +212,16 @@ class CompareVersions(ttk.Frame):
 
     def _finish(self, code: int) -> None:
         self._ended()
-        texts, folder = self._wizard.texts, self._folder.name
         # The keyboard goes on only from the button that vanishes, not from a picture.
         follow = self.focus_get() is self.stop
         self._bar.stop()
         if code == CODE_DONE:
-            self._said.configure(text=texts("finished.compare.pick", folder=folder), style="TLabel")
+            text = self._wizard.texts("finished.compare.pick", folder=self._folder.name)
+            self._said.configure(text=text, style="TLabel")
             self._arrange(self._said)
             goal = self._grid.first
         else:
-            trouble = self._trouble or texts("work.bug")
-            stopped = texts("finished.compare.stopped", folder=folder)
-            self._said.configure(text=stopped if self._stopping else trouble,
-                                 style="TLabel" if self._stopping else "Error.TLabel")  # fmt: skip
+            self._say_what_kept_it()
             self._arrange(self.card, self._said)
             goal = self.card.button
         if follow:
@@ -234,6 +231,16 @@ class CompareVersions(ttk.Frame):
             self._place.pack_forget()
         if not self._stopping:
             call_for_attention(self._wizard.root)
+
+    def _say_what_kept_it(self) -> None:
+        texts = self._wizard.texts
+        if not self._stopping:
+            self._said.configure(text=self._trouble or texts("work.bug"), style="Error.TLabel")
+            return
+        text = texts("work.stopped")
+        if self._grid.pictures:
+            text = texts("finished.compare.stopped", folder=self._folder.name)
+        self._said.configure(text=text, style="TLabel")
 
     def _choose(self, version: SavedVersion, strength: float) -> None:
         word = self._wizard.facts.get("trigger", "")

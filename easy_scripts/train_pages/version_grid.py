@@ -97,7 +97,8 @@ class VersionGrid(ttk.Frame):
         return self._cells[min(self._paths)].button if self._paths else self
 
     def close(self) -> None:
-        """Take the large picture off the screen."""
+        """Take the large picture off the screen; no picture gets the keyboard back."""
+        self._chosen = None
         self._large.close()
 
     def _mark(self, place: Place) -> None:

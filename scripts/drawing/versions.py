@@ -208,7 +208,7 @@ class _Painter:
         if cell.version is None:
             return prompt
         lora = f"<lora:{self._version(cell).path.stem}:{cell.strength:g}>"
-        return dataclasses.replace(prompt, text=f"{prompt.text} {lora}")
+        return dataclasses.replace(prompt, text=f"{prompt.text} {lora}".strip())
 
 
 def _finish(drawing: Drawing, drawn: Mapping[Cell, Path], report: Report) -> list[Path]:
@@ -223,5 +223,5 @@ def _finish(drawing: Drawing, drawn: Mapping[Cell, Path], report: Report) -> lis
 
 def _too_little_memory(drawing: Drawing) -> str:
     what = "graphics card" if drawing.look.device.type == "cuda" else "computer"
-    return (f"The {what} ran out of memory. Choose a smaller width and height, turn on fp8_base, "
-            "or close other programs. What was drawn before is kept.")  # fmt: skip
+    return (f"The {what} ran out of memory. Close other programs, draw smaller pictures (width, "
+            "height), or turn on fp8_base. What was drawn before is kept.")  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from test_train_wizard import BASE, TINY
 
 from easy_scripts import train
+from easy_scripts.queue.store import Bake
 from easy_scripts.train_pages import compare_versions
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.saved_versions import saved_versions, spread
@@ -208,6 +209,38 @@ def test_a_click_opens_a_picture_large_and_names_its_file(finished, tmp_path, mo
     assert shown == [paths[1]]
 
 
+def in_view(robot, widget) -> bool:
+    """Whether all of a widget is within the part of the page that is seen."""
+    canvas = robot.page.frame._canvas
+    top = widget.winfo_rooty() - canvas.winfo_rooty()
+    return top >= 0 and top + widget.winfo_height() <= canvas.winfo_height()
+
+
+def test_what_is_told_at_the_end_and_of_the_chosen_one_is_in_view(finished, tmp_path):
+    robot, _ = finished([*(f"zyx-{number:06d}" for number in range(1, 6)), "zyx"])
+    robot.click("Compare versions")
+    child = FakeChild.latest
+    child.coming = [*draw_pictures(child, tmp_path), Ended(0)]
+    robot.until(lambda: robot.page.compare.child is None)
+    robot.pump(0.2)
+    assert robot.root.focus_get() is picture_at(robot, 0, 0)
+    assert in_view(robot, robot.page.compare._said) and in_view(robot, picture_at(robot, 0, 0))
+    robot.click(picture_at(robot, 5, 2))
+    robot.press("<Escape>")
+    robot.pump(0.2)
+    assert in_view(robot, robot.page.compare.show_chosen)
+    assert in_view(robot, picture_at(robot, 5, 2))
+
+
+def test_stop_before_the_first_picture_says_that_nothing_was_written(finished):
+    robot, _ = finished()
+    robot.press("<Alt-v>")
+    robot.press("<Alt-t>")
+    FakeChild.latest.coming = [Ended(2)]
+    robot.until(lambda: robot.page.compare.child is None)
+    assert "Stopped. Nothing was written." in robot.seen()
+
+
 def test_stop_keeps_the_pictures_and_offers_to_draw_again(finished, tmp_path):
     robot, _ = finished()
     robot.press("<Alt-v>")
@@ -250,8 +283,11 @@ def test_leaving_ends_the_child(finished, way, tmp_path):
         robot.pump(0.3)
 
 
-def test_the_queue_and_the_practice_bake_have_nothing_to_compare(finished):
-    robot, _ = finished(practised=True)
+@pytest.mark.parametrize("facts", [
+    {"practised": True}, {"ran": [Bake("1", "zyx", {}, state="failed", error="gone")]},
+])  # fmt: skip
+def test_the_practice_bake_and_the_queue_offer_no_comparison(finished, facts):
+    robot, _ = finished(**facts)
     assert robot.page.compare is None and "Compare versions" not in robot.seen()
     robot.press("<Alt-v>")
 
