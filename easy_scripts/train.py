@@ -10,6 +10,7 @@ from easy_scripts.train_pages.base_page import BasePage
 from easy_scripts.train_pages.finished_page import FinishedPage
 from easy_scripts.train_pages.kind_page import KindPage
 from easy_scripts.train_pages.pictures_page import PicturesPage
+from easy_scripts.train_pages.queue_page import QueuePage
 from easy_scripts.train_pages.settings_page import AllSettingsPage
 from easy_scripts.train_pages.start_page import StartPage
 from easy_scripts.train_pages.summary_page import SummaryPage
@@ -26,7 +27,7 @@ def read(values: Mapping[str, Any]) -> TrainSettings:
 
 PLAN = Plan(
     "train", TrainSettings,
-    (StartPage, BasePage, PicturesPage, KindPage, AllSettingsPage, SummaryPage, BakePage,
+    (StartPage, QueuePage, BasePage, PicturesPage, KindPage, AllSettingsPage, SummaryPage, BakePage,
      FinishedPage),
     read=read, takes=("train_data_dir", "pretrained_model_name_or_path"), file_types=MODEL_FILES,
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 add FILE_OR_FOLDER ...   configs of any tool, or folders of them
 list [--json]            what is there, with numbers for the other operations
-run                      bake what waits; Ctrl+C saves and stops the one in hand
+run [--events]           bake what waits; Ctrl+C saves and stops the one in hand
 remove, duplicate, hold, let_go, again NUMBER ...
 move NUMBER TO           (counted from 1)
 pause, go_on             let no further bake begin; let the queue go on
@@ -21,9 +21,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from easy_scripts.queue.runner import run_queue
-from easy_scripts.queue.store import DONE, FAILED, RUNNING, Bake, QueueStore, configs_in
+from easy_scripts.queue.store import (
+    DONE,
+    FAILED,
+    QUEUE_FOLDER,
+    RUNNING,
+    Bake,
+    QueueStore,
+    configs_in,
+)
+from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
-from scripts.core.events import Control, Event, Step
+from scripts.core.events import Control, Done, Event, Facts, Note, Problem, Step
 from scripts.settings.import_config import Imported
 from scripts.settings.import_draft import Fate
 
@@ -38,7 +47,7 @@ def main(argv: Sequence[str] | None = None, store: QueueStore | None = None) -> 
             stream.reconfigure(errors="replace")
     options = _parser().parse_args(argv)
     try:
-        return _do(options, store or QueueStore())
+        return _do(options, store or QueueStore(options.folder or QUEUE_FOLDER))
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
@@ -57,8 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     move = verbs.add_parser("move")
     move.add_argument("number", type=int)
     move.add_argument("to", type=int)
-    for name in ("run", "pause", "go_on", "clear"):
+    verbs.add_parser("run").add_argument("--events", action="store_true",
+                                         help="write events as JSON lines")  # fmt: skip
+    for name in ("pause", "go_on", "clear"):
         verbs.add_parser(name)
+    for verb in verbs.choices.values():
+        verb.add_argument("--folder", type=Path, help="where the queue lies, if not in the project")
     return parser
 
 
@@ -68,7 +81,7 @@ def _do(options: argparse.Namespace, store: QueueStore) -> int:
     if options.verb == "list":
         return _list(store, options.json)
     if options.verb == "run":
-        return _run(store)
+        return _run_for_a_window(store) if options.events else _run(store)
     if options.verb == "move":
         store.move(_ids(store, [options.number])[0], options.to - 1)
     elif options.verb in ("pause", "go_on"):
@@ -162,6 +175,35 @@ def _run(store: QueueStore) -> int:
         return STOPPED_CODE
     print(f"Bakes that ran: {len(ran)}, of them done: {sum(b.state == DONE for b in ran)}.")
     return MENDABLE if any(bake.state == FAILED for bake in ran) else DONE_CODE
+
+
+def _run_for_a_window(store: QueueStore) -> int:
+    """Run with events as JSON lines: those of the bakes, and facts of which begins and which ended.
+    What is wrong with a bake stands in its report and ends no other."""
+    control = Control()
+    with event_lines(control) as report:
+        listen(control, sys.stdin)
+        results: list[str | None] = [None]
+
+        def watch(bake: Bake, event: Event | None) -> None:
+            if event is None and bake.state == RUNNING:
+                report(Facts({"begins": bake.name}))
+            elif event is None:
+                results.append(bake.result)
+                report(Facts({"ended": bake.id}))
+                report(Note(f"{bake.name}: {bake.error or bake.state}"))
+            elif not isinstance(event, Done | Problem):
+                report(event)
+
+        try:
+            run_queue(store, watch, control)
+        except SuiteError as error:
+            report(Problem(str(error)))
+            return MENDABLE
+        if control.stop_asked:
+            return STOPPED_CODE
+        report(Done(results[-1]))
+        return DONE_CODE
 
 
 if __name__ == "__main__":

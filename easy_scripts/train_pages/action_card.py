@@ -19,7 +19,7 @@ class ActionCard(ttk.Frame):
         self, parent: tkinter.Misc, wizard: Wizard, key: str, action: Callable[[], None],
         about: str | None = None, accent: bool = False,
     ) -> None:  # fmt: skip
-        theme, texts = wizard.theme, wizard.texts
+        theme, texts, self.accent = wizard.theme, wizard.texts, accent
         super().__init__(parent, style="Card.TFrame", padding=theme.px(14))
         self.columnconfigure(0, weight=1)
         ttk.Label(self, text=texts(f"{key}.name"), style="Strong.TLabel").grid(

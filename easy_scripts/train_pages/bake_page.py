@@ -7,30 +7,32 @@ from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
+from easy_scripts.bakes.kept import About, KeptBake, start_bake
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.figures import Figures
 from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
-from easy_scripts.train_pages.queue_run import QueueRun
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
-from easy_scripts.wizard.awake import keep_awake
-from easy_scripts.wizard.child import Child, Message
+from easy_scripts.wizard.child import Message
 from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
-from scripts.core.events import Done, Event, Note, Preview, Saved, Start, Step
+from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Start, Step
 
 STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
-GO_ON, STOP, MINIMISE = 0, 1, 2
+GO_ON, STOP, CLOSE = 0, 1, 2
+BAKE, PRACTICE, QUEUE = "bake", "practice", "queue"  # the kinds of bakes
 BUTTONS = ("pause", "save", "preview", "after_epoch")
 
 
 class BakePage(WorkPage):
-    """Runs the training, or the practice bake when that was chosen on the first page."""
+    """Runs the training, the practice bake or the queue, as was chosen on the first page; or shows
+    one that runs already (the fact `attach`)."""
 
     name = "bake"
     module = "scripts.train"
+    _let_go = False
 
     def build(self, body: ttk.Frame) -> None:
         """Below stage and bar: figures, curve, previews, buttons; then what every work shows."""
@@ -42,6 +44,7 @@ class BakePage(WorkPage):
         self._figures.pack(fill="x")
         self._curve = LossCurve(self._bake, theme, self.texts)
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
+        self._warning = ttk.Label(self._bake, style="Warning.TLabel", wraplength=theme.px(640))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
         self._buttons = ttk.Frame(self._bake)
         self._button: dict[str, ttk.Button] = {}
@@ -64,34 +67,38 @@ class BakePage(WorkPage):
         return config
 
     def enter(self) -> None:
-        """Start the bake."""
+        """Start the bake, or show the one that runs already."""
         facts = self.wizard.facts
-        self._practising = bool(facts.pop("practice", False))
-        self._queue: QueueRun | None = None
-        self._in_queue = bool(facts.pop("queue", False))
+        self._attached: KeptBake | None = facts.pop("attach", None)
+        self._kind = self._attached.about.kind if self._attached else facts.pop("bake_kind", BAKE)
         self._resume = facts.pop("resume", None)
         self._first_step: int | None = None
-        self._pausing = self._save_asked = False
-        self._state = ""
+        self._newest: Step | None = None
+        self._pausing = self._save_asked = self._let_go = False
+        self._state, self._name, self._ran = "", str(self.answers["output_name"]), []
         self._pace = PreviewPace()
-        if self._ordinary and not self._resume:
+        if self._attached:
+            self._name = self._attached.about.name
+            self.answers.update(self._attached.about.config)
+        elif self._kind == BAKE and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
+        self._catching_up = bool(self._attached)  # all its events so far come at once
         super().enter()
+        self._catching_up = False
 
-    @property
-    def _ordinary(self) -> bool:
-        """Whether it is the bake of the answers, no practice and no queue."""
-        return not self._practising and not self._in_queue
-
-    def start_child(self, config: Path) -> Child | QueueRun:
+    def start_child(self, config: Path) -> KeptBake:
         """The training; or the practice bake, which has a folder in place of a config; or all
         that waits in the queue."""
-        if self._in_queue:
-            self._queue = QueueRun(QueueStore())
-            return self._queue
-        if self._practising:
-            return Child("scripts.practice", [str(OUTPUT_FOLDER / "practice"), "--events"])
-        return super().start_child(config)
+        if self._attached:
+            return self._attached
+        module, arguments = {
+            BAKE: (self.module, ["--config", str(config)]),
+            PRACTICE: ("scripts.practice", [str(OUTPUT_FOLDER / "practice")]),
+            QUEUE: ("easy_scripts.queue", ["run", "--folder", str(QueueStore().folder)]),
+        }[self._kind]
+        settings = self.answers.config() if self._kind == BAKE else {}
+        about = About(self._kind, self._name, settings)
+        return start_bake(about, module, arguments)
 
     def _reset_looks(self) -> None:
         super()._reset_looks()
@@ -102,20 +109,18 @@ class BakePage(WorkPage):
             self._strip.clear()
             self._strip.pack_forget()
         self._figures.clear()
+        self._warning.configure(text="")
+        self._warning.pack_forget()
         self._after.pack_forget()
         self._buttons.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
         self._let_buttons(False)
 
     def _let_buttons(self, usable: bool) -> None:
         for key, button in self._button.items():
-            can = usable and not (key == "preview" and self._ordinary
+            can = usable and not (key == "preview" and self._kind == BAKE
                                   and not self.answers["sample_prompts"])  # fmt: skip
-            can = can and not (key == "pause" and self._in_queue)
-            button.state(["!disabled" if can and not self._practising else "disabled"])
-
-    def _set_busy(self, busy: bool) -> None:
-        keep_awake(busy)
-        super()._set_busy(busy)
+            can = can and not (key == "pause" and self._kind == QUEUE)
+            button.state(["!disabled" if can and self._kind != PRACTICE else "disabled"])
 
     # --- what comes ----------------------------------------------------------------------
 
@@ -123,15 +128,26 @@ class BakePage(WorkPage):
         if isinstance(message, Note):  # there are many: the newest is shown, all are in the log
             self.events.append(message)
             self._write_log(message.text)
-            if self._first_step is not None:
+            if message.warning:
+                self._warn(message.text)
+            elif self._first_step is not None:
                 self._notes.configure(text=message.text)
             return
         super()._show(message)
 
+    def _warn(self, text: str) -> None:
+        told = self._warning.cget("text")
+        self._warning.configure(text=f"{told}\n{text}".strip())
+        self._warning.pack(anchor="w", after=self._curve, pady=(0, self.theme.px(8)))
+
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
-        self._pace.take(event, time.monotonic())
-        if isinstance(event, Start):
+        if not self._catching_up:
+            self._pace.take(event, time.monotonic())
+        if isinstance(event, Facts) and self._kind == QUEUE:
+            self._name = event.facts.get("begins", self._name)
+            self._ran += [event.facts["ended"]] if "ended" in event.facts else []
+        elif isinstance(event, Start):
             self._begin(event)
         elif isinstance(event, Step):
             self._take_step(event)
@@ -146,7 +162,7 @@ class BakePage(WorkPage):
                 self._notes.configure(text=self.texts("bake.saved", name=Path(event.path).name))
 
     def _begin(self, start: Start) -> None:
-        if self._in_queue:
+        if self._kind == QUEUE:
             self._curve.clear()
             self._strip.clear()
             self._strip.pack_forget()
@@ -159,13 +175,20 @@ class BakePage(WorkPage):
             self._first_step = step.done
             self._let_buttons(not self._stopping)
         if not self._stopping:
-            name = self._queue.current if self._queue else str(self.answers["output_name"])
-            text = self.texts("bake.baking_name", name=name)
-            self._stage.configure(text=self.texts("bake.baking") if self._practising else text)
+            named = self.texts("bake.baking_name", name=self._name)
+            self._stage.configure(text=self.texts("bake.baking") if self._kind == PRACTICE
+                                  else named)  # fmt: skip
+        self._curve.add(step.done, step.loss)
+        self._newest = step
+
+    def polled(self) -> None:
+        """Show the newest step; of a bake that went on without a window very many come at once."""
+        step, self._newest = self._newest, None
+        if step is None:
+            return
         self._bar.stop()
         self._bar.configure(mode="determinate", value=1000 * step.done / step.total)
         self._time.configure(text=self._time_text(step))
-        self._curve.add(step.done, step.loss)
         self._figures.show(step)
 
     def _time_text(self, step: Step) -> str:
@@ -203,8 +226,10 @@ class BakePage(WorkPage):
         answer = self.wizard.ask("bake.ask_stop")
         if answer == STOP and self.busy:
             self._stop()
-        elif answer == MINIMISE:
-            self.wizard.root.iconify()
+        elif answer == CLOSE and self.busy:
+            self._let_go = True
+            self._child.let_go()
+            self.wizard.end()
 
     def _stop(self) -> None:
         self._let_buttons(False)
@@ -215,19 +240,20 @@ class BakePage(WorkPage):
     def _finish(self, code: int) -> None:
         memory = self.wizard.memory
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
-        if done and self._ordinary:
+        if done and self._kind == BAKE:
             memory.keep("paused", {})
-        self.wizard.facts["practised"] = self._practising
+        self.wizard.facts["practised"] = self._kind == PRACTICE
         self.wizard.facts["preview_seconds"] = self._pace.seconds
-        self.wizard.facts["ran"] = self._queue.ran if self._queue else []
+        self.wizard.facts["ran"] = self._ran
         self._let_buttons(False)
+        self._child.forget()
         if not self._stopping:
             call_for_attention(self.wizard.root)
         super()._finish(code)
         if done:
             return
         self._buttons.pack_forget()
-        if not self._ordinary:
+        if self._kind != BAKE:
             self._state = ""
         if self._state:
             memory.keep("paused", {"config": self.answers.config(), "state": self._state})
@@ -270,7 +296,6 @@ class BakePage(WorkPage):
             self.enter()
 
     def closing(self) -> None:
-        """The window goes: the PC may sleep again, and the child saves and stops."""
-        if self.busy:
-            keep_awake(False)
-        super().closing()
+        """The window goes: the bake saves and stops, unless it was let go."""
+        if not self._let_go:
+            super().closing()

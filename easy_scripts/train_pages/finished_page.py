@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tkinter import ttk
 
-from easy_scripts.queue.store import DONE, Bake
+from easy_scripts.queue.store import DONE, QueueStore
 from easy_scripts.train_pages.compare_versions import CompareVersions
 from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
 from easy_scripts.train_pages.saved_versions import saved_versions, spread
@@ -53,6 +53,9 @@ class FinishedPage(Page):
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
         self._show_file(result, done, len(saved))
+        for note in (event for event in events if isinstance(event, Note) and event.warning):
+            ttk.Label(self._content, text=note.text, style="Warning.TLabel",
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
         self._show_buttons(result)
         if practised:
             self._show_sheet(Path(done.path or ""), events)
@@ -61,9 +64,11 @@ class FinishedPage(Page):
             self._offer_comparison(result)
             self._show_next(result)
 
-    def _show_queue(self, ran: list[Bake]) -> None:
-        """One card for each bake of the queue: its file, or why there is none."""
+    def _show_queue(self, ran: list[str]) -> None:
+        """One card for each bake of the queue that ran, by its id: its file, or why there is
+        none."""
         theme, texts = self.theme, self.texts
+        ran = [bake for bake in QueueStore().read().bakes if bake.id in ran]
         results = [Path(bake.result) for bake in ran if bake.state == DONE and bake.result]
         for bake in ran:
             good = bake.state == DONE

@@ -19,6 +19,7 @@ class LossCurve(tkinter.Canvas):
         super().__init__(parent, height=theme.px(HEIGHT), highlightthickness=0, borderwidth=0,
                          takefocus=0)  # fmt: skip
         self._theme, self._texts = theme, texts
+        self._drawing = False
         self.clear()
         self.bind("<Configure>", lambda _: self._draw())
         theme.changed.append(self._draw)
@@ -29,7 +30,7 @@ class LossCurve(tkinter.Canvas):
         self.smooth: list[float] = []
         self.raw: list[float] = []
         self._fresh = True
-        self._draw()
+        self._draw_soon()
 
     def go_on(self) -> None:
         """A new process goes on: its smoothing begins anew."""
@@ -37,15 +38,17 @@ class LossCurve(tkinter.Canvas):
 
     def add(self, step: int, smooth: float) -> None:
         """A report: the smoothed loss after `step` steps."""
-        if self.steps and step <= self.steps[-1]:
-            return
+        while self.steps and step <= self.steps[-1]:  # the training went back, or began anew
+            for numbers in (self.steps, self.smooth, self.raw):
+                numbers.pop()
+            self._fresh = True
         self.raw.append(self._unsmoothed(step, smooth))
         self.steps.append(step)
         self.smooth.append(smooth)
         if len(self.steps) > 2 * MOST_POINTS:
             for numbers in (self.steps, self.smooth, self.raw):
                 del numbers[1:-1:2]
-        self._draw()
+        self._draw_soon()
 
     def _unsmoothed(self, step: int, smooth: float) -> float:
         """The mean of the steps since the last report, which the smoothing still holds:
@@ -56,7 +59,14 @@ class LossCurve(tkinter.Canvas):
         past = SMOOTHING ** (step - self.steps[-1])
         return max(0.0, (smooth - past * self.smooth[-1]) / (1 - past))
 
+    def _draw_soon(self) -> None:
+        """Once for all points that come together."""
+        if not self._drawing:
+            self._drawing = True
+            self.after_idle(self._draw)
+
     def _draw(self) -> None:
+        self._drawing = False
         colours, px = self._theme.colours, self._theme.px
         self.configure(background=colours.background)
         self.delete("all")

@@ -46,6 +46,7 @@ class PreviewStrip(ttk.Frame):
         self._previews: list[Preview] = []
         self._follow = True
         self._at = 0
+        self._showing = False
         head = ttk.Frame(self)
         head.pack(fill="x", pady=(0, theme.px(6)))
         self._label = ttk.Label(head, style="Strong.TLabel")
@@ -71,7 +72,9 @@ class PreviewStrip(ttk.Frame):
         if self._follow:
             self._at = len(rounds) - 1
             self.slider.set(self._at)
-        self._show()
+        if not self._showing:  # once for all that come together
+            self._showing = True
+            self.after_idle(self._show)
 
     def _moved(self, text: str) -> None:
         rounds = len(rounds_of(self._previews))
@@ -82,6 +85,7 @@ class PreviewStrip(ttk.Frame):
             self._show()
 
     def _show(self) -> None:
+        self._showing = False
         for child in self._pictures.winfo_children():
             child.destroy()
         rounds = list(rounds_of(self._previews).items())

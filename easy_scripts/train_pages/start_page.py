@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
 from typing import Any
 
+from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
+from easy_scripts.train_pages.opened import open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
@@ -44,34 +47,46 @@ class StartPage(Page):
         memory = self.wizard.memory
         paused, last = memory.get("paused", {}), memory.get("last", {})
         self._cards = {}
+        for number, bake in enumerate(kept_bakes()):
+            self._add_kept(bake, number)
         if paused and Path(str(paused.get("state", ""))).is_dir():
-            self._add("resume", self._resume, str(paused["config"].get("output_name", "")))
-        self._add("new", self.wizard.go_on, accent=not paused)
+            self._add("resume", self._resume, str(paused["config"].get("output_name", "")),
+                      accent=True)  # fmt: skip
+        self._add("new", self.wizard.go_on, accent=not self._cards)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
-        self._add_queue()
+        self._add("queue", lambda: show_page(self.wizard, "queue"), self._about_queue())
         self._add("practice", self._practice)
 
-    def _add_queue(self) -> None:
-        """The queue, when something waits in it."""
+    def _add_kept(self, bake: KeptBake, number: int) -> None:
+        """A bake that goes on without a window, or ended unseen."""
+        key = "running" if bake.running else "ended"
+        since = time.strftime("%H:%M", time.localtime(bake.about.started))
+        name = self.texts(f"start.kept.{bake.about.kind}", name=bake.about.name)
+        about = self.texts(f"start.{key}_since", name=name, time=since)
+        self._add(key, partial(self._attach, bake), about, accent=True, place=f"{key}{number}")
+
+    def _about_queue(self) -> str:
+        """What waits in the queue."""
         try:
             waiting = [bake.name for bake in QueueStore().read().bakes if bake.state == WAITING]
-        except SuiteError:  # damaged; its own command says so
-            return
-        if waiting:
-            names = ", ".join(waiting[:NAMES_SHOWN]) + (" …" if waiting[NAMES_SHOWN:] else "")
-            about = self.texts("start.queue_waits", count=len(waiting), names=names)
-            self._add("queue", self._run_queue, about)
+        except SuiteError as error:
+            return str(error)
+        if not waiting:
+            return self.texts("start.queue.about")
+        names = ", ".join(waiting[:NAMES_SHOWN]) + (" …" if waiting[NAMES_SHOWN:] else "")
+        return self.texts("start.queue_waits", count=len(waiting), names=names)
 
     def _add(self, key: str, action: Callable[[], None], about: str | None = None,
-             accent: bool = False) -> None:  # fmt: skip
+             accent: bool = False, place: str = "") -> None:  # fmt: skip
         card = ActionCard(self._body, self.wizard, f"start.{key}", action, about, accent)
         card.pack(fill="x", pady=(0, self.theme.px(10)))
-        self._cards[key] = card
+        self._cards[place or key] = card
 
     def enter(self) -> None:
         """Look whether there is something to go on with; take a config that was dropped."""
+        self.wizard.facts.pop("queued", None)
         self._fill()
         self._sort_dropped(str(self.answers["train_data_dir"] or ""))
 
@@ -86,7 +101,8 @@ class StartPage(Page):
 
     def focus_first(self) -> None:
         """The way that most will take."""
-        self._cards.get("resume", self._cards["new"]).button.focus_set()
+        first = next((card for card in self._cards.values() if card.accent), self._cards["new"])
+        first.button.focus_set()
 
     def offer(self, text: str, answer: str, action: Callable[[], None]) -> None:
         """The draft: not offered when it is the last bake, which has its own card."""
@@ -101,28 +117,24 @@ class StartPage(Page):
     # --- ways ----------------------------------------------------------------------------
 
     def _again(self) -> None:
-        self._take(self.wizard.memory.get("last", {}))
+        open_settings(self.wizard, self.wizard.memory.get("last", {}))
         show_page(self.wizard, "summary")
 
     def _resume(self) -> None:
         paused = self.wizard.memory.get("paused", {})
-        self._take(paused["config"])
+        open_settings(self.wizard, paused["config"])
         self.wizard.facts["resume"] = paused["state"]
         show_page(self.wizard, "bake")
 
+    def _attach(self, bake: KeptBake) -> None:
+        if bake.about.config:
+            open_settings(self.wizard, bake.about.config)
+        self.wizard.facts["attach"] = bake
+        show_page(self.wizard, "bake")
+
     def _practice(self) -> None:
-        self.wizard.facts["practice"] = True
+        self.wizard.facts["bake_kind"] = "practice"
         show_page(self.wizard, "bake")
-
-    def _run_queue(self) -> None:
-        self.wizard.facts["queue"] = True
-        show_page(self.wizard, "bake")
-
-    def _take(self, values: dict[str, Any]) -> None:
-        """Replace all answers; what comes from elsewhere is not overruled by advice."""
-        self.answers.update({name: entry.default for name, entry in self.answers.declared.items()})
-        self.answers.update(as_entered(values))
-        self.wizard.facts["kind"] = "own"
 
     def _choose_config(self) -> None:
         chosen = self.choose_file()
@@ -144,7 +156,7 @@ class StartPage(Page):
         if answer.problems:
             self._show_report([(answer.problem, "Error.TLabel")])
             return
-        self._take(answer.facts["settings"])
+        open_settings(self.wizard, answer.facts["settings"])
         facts = answer.facts
         lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]
         lines += [(f"{name}: {text}", "Error.TLabel") for name, text in facts["problems"].items()]
@@ -190,17 +202,6 @@ class StartPage(Page):
         """End the child that reads a config."""
         if self.frame:
             self._importing.close()
-
-
-def as_entered(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings from a config as a person would have entered them: tables as name=value."""
-    entered = dict(values)
-    prompts = entered.get("sample_prompts")
-    if isinstance(prompts, list):
-        texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in prompts]
-        entered["sample_prompts"] = "\n".join(texts) if all(
-            isinstance(prompt, str) for prompt in prompts) else prompts  # fmt: skip
-    return entered
 
 
 def _describe(last: dict[str, Any]) -> str:

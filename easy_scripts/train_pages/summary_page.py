@@ -8,6 +8,7 @@ from pathlib import Path
 from tkinter import filedialog, ttk
 from typing import Any
 
+from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
@@ -47,8 +48,10 @@ class SummaryPage(Page):
         for key, action in (("summary.all", self._to_all), ("summary.save", self._save_config),
                             ("summary.queue", self._to_queue)):  # fmt: skip
             label, place = self.wizard.access_key(self.texts(key), lambda act=action: self._do(act))
-            ttk.Button(buttons, text=label, underline=place, style="Wide.TButton",
-                       command=action).pack(side="left", padx=(0, theme.px(8)))  # fmt: skip
+            button = ttk.Button(buttons, text=label, underline=place, style="Wide.TButton",
+                                command=action)  # fmt: skip
+            button.pack(side="left", padx=(0, theme.px(8)))
+        self._queue_button = button
         self._said = ttk.Label(body, style="Good.TLabel", wraplength=theme.px(620))
         self.answers.watch(self._changed)
 
@@ -59,6 +62,9 @@ class SummaryPage(Page):
     def enter(self) -> None:
         """Propose what is not chosen yet, and ask for the plan."""
         self._propose()
+        key = "summary.queue_back" if "queued" in self.wizard.facts else "summary.queue"
+        label, place = self.wizard.access_key(self.texts(key), lambda: self._do(self._to_queue))
+        self._queue_button.configure(text=label, underline=place)
         self._said.pack_forget()
         self._ask()
 
@@ -112,6 +118,8 @@ class SummaryPage(Page):
         plan = answer.facts
         self._fill(self._facts(plan))
         lines = [(text, "Warning.TLabel") for text in plan["warnings"]]
+        if any(bake.running for bake in kept_bakes()):
+            lines.insert(0, (self.texts("summary.running"), "Warning.TLabel"))
         lines += [(text, "Muted.TLabel") for text in (*plan["guesses"], *plan["notes"])]
         self._list(lines)
         self.wizard.facts["planned_steps"] = plan["steps"]
@@ -200,9 +208,13 @@ class SummaryPage(Page):
         if not self.check():
             self._wants_on = False
             return
+        store, config = QueueStore(), self.answers.config()
         try:
-            store = QueueStore()
-            store.add(self.answers.config())
+            if queued := self.wizard.facts.get("queued"):
+                store.edit(queued, config, str(self.answers["output_name"]))
+                show_page(self.wizard, "queue")
+                return
+            store.add(config)
             waiting = sum(bake.state == "waiting" for bake in store.read().bakes)
             self._say(self.texts("summary.queued", count=waiting))
         except SuiteError as error:

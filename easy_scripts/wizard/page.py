@@ -27,6 +27,7 @@ class Page:
     can_go_back = True
     busy = False
     passed_over = False  # Back goes past this page
+    off_path = False  # no step on the way: the list at the side does without it
     handles: tuple[str, ...] = ()  # settings of the page that have no row of their own
 
     def __init__(self, wizard: Wizard) -> None:

@@ -67,7 +67,8 @@ class Wizard:
         self.draft = Draft(root, self.answers, memory)
         self._build()
         self.pages = [page(self) for page in plan.pages]
-        self._steps.fill([self.texts(f"{page.name}.step") for page in self.pages])
+        self._path = [page for page in self.pages if not page.off_path]
+        self._steps.fill([self.texts(f"{page.name}.step") for page in self._path])
         self.answers.update(given)
         self.current = -1
         self._bind_keys()
@@ -177,7 +178,7 @@ class Wizard:
         self._intro.configure(text=self.texts(intro) if intro in self.texts else "")
         page.frame.grid(row=0, column=0, sticky="nsew")
         page.frame.to_top()
-        self._steps.mark(index)
+        self._steps.mark(self._path.index(page) if page in self._path else 0)
         page.enter()
         self.refresh_footer()
         page.focus_first()
@@ -207,8 +208,9 @@ class Wizard:
             page.proceed()
 
     def go_on(self) -> None:
-        """Show the next page."""
-        self.go_to(self.current + 1)
+        """Show the next page on the way."""
+        after = range(self.current + 1, len(self.pages))
+        self.go_to(next(index for index in after if not self.pages[index].off_path))
 
     def errors(self) -> dict[str, str]:
         """What is wrong with the settings taken together: messages by setting."""

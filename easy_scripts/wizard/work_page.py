@@ -112,6 +112,7 @@ class WorkPage(Page):
                 self._finish(message.code)
                 return
             self._show(message)
+        self.polled()
         self._job = self.wizard.root.after(POLL, self._poll)
 
     def _show(self, message: Message) -> None:
@@ -134,6 +135,9 @@ class WorkPage(Page):
 
     def take(self, event: Event) -> None:
         """An event has come; for subclasses that show more."""
+
+    def polled(self) -> None:
+        """All that had come was taken; for subclasses that need not show each."""
 
     def _show_stage(self, stage: Stage) -> None:
         if not self._stopping:

@@ -107,10 +107,11 @@ class Facts(Event):
 
 @dataclass(frozen=True)
 class Note(Event):
-    """Something worth knowing that needs no action."""
+    """Something worth knowing; with `warning` it is no good news and stays in view."""
 
     kind: ClassVar[str] = "note"
     text: str
+    warning: bool | None = None
 
 
 @dataclass(frozen=True)

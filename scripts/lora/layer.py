@@ -128,6 +128,14 @@ def _low_rank_pair(base: nn.Module, dim: int) -> tuple[nn.Module, nn.Module]:
     down.to_empty(device=place)
     up.to_empty(device=place)
     if place == "cpu":
-        nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
-        nn.init.zeros_(up.weight)
+        draw_weights(down, up)
     return down.to(device), up.to(device)
+
+
+@torch.no_grad()
+def draw_weights(down: nn.Module, up: nn.Module) -> None:
+    """The weights that a training begins with: `down` from torch's generator of the CPU, `up` 0."""
+    drawn = torch.empty(down.weight.shape)
+    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5))
+    down.weight.copy_(drawn)
+    nn.init.zeros_(up.weight)

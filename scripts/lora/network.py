@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from scripts.core.errors import SettingError
 from scripts.lora.blocks import block_of, rate_groups
 from scripts.lora.file import LayerFactors, load_lora, split_layers
-from scripts.lora.layer import LoRALayer
+from scripts.lora.layer import LoRALayer, draw_weights
 from scripts.lora.targets import (
     Target,
     sizes_from_settings,
@@ -213,6 +213,17 @@ class LoRANetwork(nn.Module):
             state[f"{name}.lora_down.weight"] = layer.down.weight.detach()
             state[f"{name}.lora_up.weight"] = layer.up.weight.detach()
         return state
+
+    @torch.no_grad()
+    def draw_first_weights(self, settings: TrainSettings) -> None:
+        """Begin anew, with weights from torch's generator or again with those of
+        network_weights."""
+        for layer in self._layers.values():
+            draw_weights(layer.down, layer.up)
+        if settings.network_weights is not None:
+            state, _ = load_lora(settings.network_weights, setting="network_weights")
+            targets = list(self._targets.values())
+            self._load_first_weights(_named_as(targets, split_layers(state, "network_weights")))
 
     def load_file_state(self, state: dict[str, Tensor]) -> None:
         """Take over the weights of a file with exactly this network's layers and sizes.

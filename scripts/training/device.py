@@ -99,3 +99,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     signs = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed",
              "bad_alloc", "bad alloc")  # fmt: skip
     return any(sign in text for sign in signs)
+
+
+def too_little_memory(device: torch.device) -> str:
+    """What to say when a training has used up the memory, and what to change."""
+    what = "graphics card" if device.type == "cuda" else "computer"
+    return (
+        f"The {what} ran out of memory. Turn on gradient_checkpointing, or lower train_batch_size "
+        "or resolution, and close other programs."
+    )

@@ -18,6 +18,7 @@ from scripts.core.errors import Cancelled
 from scripts.models.transfer import to_device
 from scripts.training.checkpoints import Position
 from scripts.training.noise import draw_noise
+from scripts.training.rescue import Broken, go_back
 from scripts.training.step import denoising_loss
 
 if TYPE_CHECKING:
@@ -30,12 +31,23 @@ if TYPE_CHECKING:
 def run_loop(run: Run) -> Path:
     """Train from `run.position` to the end and save the result; its path.
 
+    A training that breaks goes back once to where it was good.
+
     Raises Cancelled after a stop that was asked for, with LoRA and state saved, and SuiteError
-    when the loss is not a number any more.
+    when it breaks again.
     """
     position = run.position
     if run.settings.sample_at_first and position.step == 0:
         run.preview(position)
+    while True:
+        try:
+            return go_through(run, position)
+        except Broken as broken:
+            position = go_back(run, broken)
+
+
+def go_through(run: Run, position: Position) -> Path:
+    """Train from `position` to the end and save the result; its path. Raises Cancelled, Broken."""
     first_epoch = position.epoch + 1 if position.epoch_done else position.epoch
     for epoch in range(first_epoch, run.amount.epochs + 1):
         groups = steps_of_epoch(run, epoch)

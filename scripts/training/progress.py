@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from scripts.core.errors import SuiteError
 from scripts.core.events import Report, Step
+from scripts.training.rescue import LossWatch
 
 SECONDS_BETWEEN_REPORTS = 1.0
 LEAST_TIMED = 5  # steps, before their time counts as a pace
@@ -32,8 +32,8 @@ class Loss:
 class Progress:
     """Collects the loss of every step and reports about once a second.
 
-    `losses` holds the mean loss of the steps since the last `flush`; the first step's time (which
-    holds warming up) does not count for the estimate.
+    The first step's time (which holds warming up) does not count for the estimate. `seen_step` is
+    the last step whose loss was looked at.
     """
 
     def __init__(self, total: int, done: int, report: Report, device: torch.device) -> None:
@@ -41,12 +41,19 @@ class Progress:
         self._report = report
         self._device = device
         self._waiting: list[torch.Tensor] = []
-        self._smooth: float | None = None
+        self._smooth: float | None
         self._last_report = -math.inf
-        self._first = done + 1
-        self.reported_step = done
-        self._timed_from: float | None = None
         self._paces: list[float] = []
+        self.go_back(done)
+
+    def go_back(self, done: int) -> None:
+        """Count anew from `done` steps; what was still waiting is forgotten."""
+        self._waiting.clear()
+        self._smooth = None
+        self._watch = LossWatch()
+        self._first = done + 1
+        self.reported_step = self.seen_step = done
+        self._timed_from: float | None = None
 
     @property
     def pace(self) -> float | None:
@@ -68,18 +75,14 @@ class Progress:
     def flush(self, step: int, epoch: int, rates: dict[str, float]) -> list[Loss]:
         """Report step `step` and give the losses since the last time, oldest first.
 
-        Raises SuiteError when a loss is not a number: nothing after it would be worth keeping.
+        Raises Broken when the losses show that nothing after this would be worth keeping.
         """
         values = torch.stack(self._waiting).tolist() if self._waiting else []
         self._waiting.clear()
         losses = []
-        for loss in values:
-            if not math.isfinite(loss):
-                raise SuiteError(
-                    f"The loss became {loss} near step {step}: the training is broken from there "
-                    "on and was stopped. Use a lower learning rate, or mixed_precision bf16 or no; "
-                    "what was saved before is still good."
-                )
+        for place, loss in enumerate(values, step - len(values) + 1):
+            self.seen_step = place
+            self._watch.see(loss)
             before = loss if self._smooth is None else self._smooth
             self._smooth = SMOOTHING * before + (1 - SMOOTHING) * loss
             losses.append(Loss(loss, self._smooth))

@@ -26,11 +26,17 @@ from scripts.training.checkpoints import Position, load_state, save_state
 from scripts.training.device import Formats
 from scripts.training.metrics_log import open_metrics_log
 from scripts.training.noise import NoiseSchedule
-from scripts.training.optimizers import current_learning_rates, evaluation_weights
+from scripts.training.optimizers import (
+    create_optimizer,
+    create_scheduler,
+    current_learning_rates,
+    evaluation_weights,
+)
 from scripts.training.plan import Amount, Plan
 from scripts.training.preview_files import preview_stem
 from scripts.training.previews import EncodedPrompt, Previewer
 from scripts.training.progress import Progress
+from scripts.training.rescue import Broken
 from scripts.training.saving import TAGS_ENDING, Saver
 
 STEPS_BETWEEN_AGREEMENTS = 10  # with several processes: how often they agree on requests
@@ -62,8 +68,8 @@ class Run:
     scheduler: Any
     schedule: NoiseSchedule
     previews: PreviewWork | None
-    hashes: BaseHashes
     position: Position = field(default_factory=Position)
+    hashes: BaseHashes | None = None  # needed to save
 
     def __post_init__(self) -> None:
         self.settings: TrainSettings = self.plan.settings
@@ -84,13 +90,15 @@ class Run:
         logging_dir = self.settings.logging_dir if self.rank == 0 else None
         self.metrics = open_metrics_log(logging_dir, self.settings.output_name, self.report)
         self._epoch_losses: list[float] = []
+        self.rate_factor = 1.0
+        self.good: tuple[Path | None, Position] = (None, self.position)  # the last LoRA saved
 
     def after_step(self, position: Position, loss: Tensor) -> None:
         """What is due after a step: report, log, save, preview."""
         if self.rank != 0:
             return
         self.progress.add(loss)
-        if self.progress.due(position.step):
+        if self.progress.due(position.step) or self.saver.saves_after(position):
             self._flush(position)
         self.saver.after_step(position, self.amount.steps)
         every = self.settings.sample_every_n_steps
@@ -178,7 +186,28 @@ class Run:
         flag = torch.tensor([float(asked)], device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, reduction="sum").item())
 
+    def begin_optimizer_anew(self, rate_factor: float, position: Position) -> None:
+        """A fresh optimiser and schedule, as after `position`, at so much of the rates set."""
+        settings, device = self.settings, self.accelerator.device
+        made = create_optimizer(settings, self.network.param_groups(settings), device)
+        self.optimizer = self.accelerator.prepare_optimizer(made.optimizer)
+        self.scheduler = create_scheduler(made.optimizer, settings, self.amount.steps)
+        self.rate_factor = rate_factor
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] *= rate_factor
+        self._set_rates(position.step)
+
+    def _set_rates(self, step: int) -> None:
+        """Let the schedule go on after `step` steps from the groups' initial_lr."""
+        groups, scheduler = self.optimizer.param_groups, self.scheduler
+        scheduler.last_epoch = step
+        scheduler.base_lrs = [group["initial_lr"] for group in groups]
+        for group, factor in zip(groups, scheduler.lr_lambdas, strict=True):
+            group["lr"] = group["initial_lr"] * factor(step)
+
     def _write_lora(self, path: Path, position: Position) -> None:
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.parameters):
+            raise Broken("the weights became values that are no numbers")
         metadata = training_metadata(
             self.settings,
             self.plan.base,
@@ -206,6 +235,7 @@ class Run:
                 self.settings.save_precision,
                 self.settings.save_model_as,
             )
+        self.good = (path, position)
 
     def _write_state(self, folder: Path, position: Position) -> None:
         scaler = self.accelerator.scaler
@@ -214,13 +244,15 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
+            "rate_factor": self.rate_factor,
         }
         save_state(folder, state, position, self.plan)
 
     def restore(self, folder: Path) -> None:
         """Go on from the state in `folder`: weights, optimiser and schedule.
 
-        Learning rates and optimizer_args are those of the settings, which may have been changed.
+        Learning rates and optimizer_args are those of the settings, which may have been changed;
+        rates that were halved because the training broke stay so.
         """
         state = load_state(folder)
         wanted = ["initial_lr", *self.settings.optimizer_args]
@@ -229,14 +261,11 @@ class Run:
         self.network.load_file_state(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.rate_factor = state.get("rate_factor", 1.0)  # states of earlier versions have none
         for group, values in zip(self.optimizer.param_groups, kept, strict=True):
             group.update(values)
-        self.scheduler.base_lrs = [group["initial_lr"] for group in self.optimizer.param_groups]
-        step = self.scheduler.last_epoch
-        for group, factor in zip(
-            self.optimizer.param_groups, self.scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = group["initial_lr"] * factor(step)
+            group["initial_lr"] *= self.rate_factor
+        self._set_rates(self.scheduler.last_epoch)
         if state["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -134,10 +134,14 @@ class Saver:
         ratio = self.settings.save_n_epoch_ratio
         return max(1, self.epochs // ratio) if ratio else self.settings.save_every_n_epochs
 
+    def saves_after(self, position: Position) -> bool:
+        """Whether this step is one to save at."""
+        every = self.settings.save_every_n_steps
+        return bool(every) and position.step % every == 0
+
     def after_step(self, position: Position, steps: int) -> None:
         """Save if this step is one to save at; the last step is saved as the result itself."""
-        every = self.settings.save_every_n_steps
-        if not every or position.step % every or position.step == steps:
+        if not self.saves_after(position) or position.step == steps:
             return
         made = self._save(step_stem(self.settings.output_name, position.step), position)
         self._by_step.append((position.step, made))

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import virtual_screen
+from made_up_trial import MadeUpTrial
 from test_every_page import Tour
 from test_train_wizard import BASE, TINY
 
 from easy_scripts import train
+from easy_scripts.queue import store as queue_store
 from easy_scripts.train_pages import base_page, kind_page
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.wizard.asking import show_page
@@ -44,6 +46,7 @@ def folder(tmp_path, monkeypatch):
     (other / "broken.png").write_bytes(b"no picture")
     models = [tmp_path / f"{name}.safetensors" for name in ("anime full", "a" * 90)]
     monkeypatch.setattr(base_page, "find_base_models", lambda: models)
+    monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
     card = Card("NVIDIA GeForce RTX 4070 Ti SUPER", 16, True)
 
     def find(wizard, take):
@@ -66,7 +69,7 @@ def settled(tour: Tour) -> None:
     tour.robot.until(lambda: not getattr(getattr(tour.robot.page, "_asking", None), "busy", False))
 
 
-def walk(tour: Tour, folder: Path) -> None:
+def walk(tour: Tour, folder: Path, made_up: MadeUpTrial) -> None:
     """From the first page to the summary."""
     robot = tour.robot
     tour.look("start")
@@ -85,6 +88,7 @@ def walk(tour: Tour, folder: Path) -> None:
     tour.look("pictures-below")
     robot.wizard.next()
     tour.look("kind")
+    try_steps(tour, made_up)
     tour.unfold()
     tour.look("kind-reasons")
     robot.page._to_all()
@@ -99,6 +103,29 @@ def walk(tour: Tour, folder: Path) -> None:
     robot.wizard.next()
     settled(tour)
     tour.look("summary")
+
+
+def try_steps(tour: Tour, made_up: MadeUpTrial) -> None:
+    """A trial: running, with a problem, with a batch that is too large, with what fits."""
+    robot, trial = tour.robot, tour.robot.page._trial
+    problem = ("The graphics card ran out of memory with 4 pictures at once. Lower "
+               "train_batch_size to 1.")  # fmt: skip
+    ends = [
+        ("problem", lambda: made_up.run_out(problem)),
+        ("spills", lambda: made_up.find(largest_batch=2, batch=4, seconds_per_step=61.0,
+                                        memory_bytes=17_300_000_000)),
+        ("found", lambda: made_up.find(largest_batch=8, batch=4)),
+    ]  # fmt: skip
+    for number, (what, end) in enumerate(ends, start=1):
+        trial._press()
+        robot.until(lambda number=number: made_up.asked == number)
+        if number == 1:
+            made_up.steps(6)
+            robot.pump(0.2)
+            tour.look("kind-trial")
+        end()
+        robot.until(lambda: trial._running is None)
+        tour.look(f"kind-trial-{what}")
 
 
 def bake(tour: Tour) -> None:
@@ -142,6 +169,24 @@ def compare(tour: Tour) -> None:
     tour.look("chosen")
 
 
+def queue(tour: Tour, folder: Path) -> None:
+    """The queue with a bake in every state, and without any."""
+    show_page(tour.robot.wizard, "queue")
+    tour.look("queue-empty")
+    store = queue_store.QueueStore()
+    changes = (
+        {"state": "done", "seconds": 754, "result": str(folder / ("a" * 60 + ".safetensors"))},
+        {"state": "failed", "error": "The graphics card ran out of memory. Turn on "
+         "gradient_checkpointing, or lower train_batch_size or resolution."},
+        {"state": "running"}, {}, {"state": "held"},
+    )  # fmt: skip
+    for number, change in enumerate(changes):
+        bake = store.add({**values(folder), "output_name": f"hero in armour {number}"})
+        store.update(bake.id, **change)
+    tour.robot.until(lambda: "hero in armour 4" in tour.robot.seen())
+    tour.look("queue")
+
+
 def other_states(label: str, folder: Path) -> None:
     """A config of another tool, with its report; what is wrong on the summary."""
     config = folder / "config-123.json"
@@ -170,8 +215,11 @@ def test_nothing_is_cut_off(memory_folder, monkeypatch, folder, language, theme,
     label = f"{language}-{theme}-{scale}"
     with virtual_screen(*size):
         tour = Tour(label, train.PLAN, values(folder))
-        walk(tour, folder)
+        walk(tour, folder, MadeUpTrial(monkeypatch))
         if scale <= 200:
             bake(tour)
         tour.robot.end()
         other_states(label, folder)
+        tour = Tour(f"{label}-queue", train.PLAN, {})
+        queue(tour, folder)
+        tour.robot.end()

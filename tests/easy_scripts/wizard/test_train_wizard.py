@@ -11,10 +11,12 @@ from tkinter import ttk
 import pytest
 
 from easy_scripts import train
+from easy_scripts.bakes import kept
 from easy_scripts.queue import store as queue_store
 from easy_scripts.train_pages import bake_page, base_page, finished_page, kind_page
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
+from easy_scripts.wizard.asking import show_page
 from scripts.core.safetensors_header import read_header
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -257,6 +259,9 @@ def test_the_curve_takes_the_smoothing_off_again(screen):
     for step in range(5, 3000):
         curve.add(step, 0.2)
     assert len(curve.steps) <= 800 and curve.steps[0] == 1 and curve.steps[-1] == 2999
+    curve.add(1000, 0.5)
+    assert curve.steps[-1] == 1000 and curve.raw[-1] == 0.5, "a training that went back"
+    assert curve.steps == sorted(set(curve.steps))
     root.destroy()
 
 
@@ -308,14 +313,25 @@ def test_pause_keeps_the_state_and_continue_ends_with_the_same_name(open_robot, 
     assert not robot.wizard.memory.get("paused", {})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.0, 0.5, 2.0, 5.0])
-def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
-    open_robot, given, moment, memory_folder
-):  # fmt: skip
+@pytest.fixture
+def long_bake(open_robot, given):
+    """A robot that has just started a bake of 1,200 steps."""
     robot = open_robot(train.PLAN, {**given, "max_train_epochs": "200"})
     to_summary(robot)
     robot.click("Start")
+    return robot
+
+
+def made_by(given):
+    return list(Path(given["output_dir"]).glob("*.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 0.3, 1.0, 2.0, 3.5, 5.0, 8.0])
+def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
+    long_bake, open_robot, given, moment
+):
+    robot = long_bake
     robot.pump(moment)
     child = robot.page._child
     robot.answer(1)
@@ -323,25 +339,84 @@ def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
     robot.until(lambda: not robot.page.busy, "it has stopped")
     assert child._process.wait(timeout=10) == 2
     seen = robot.seen()
-    files = list(Path(given["output_dir"]).glob("*.safetensors"))
-    assert ("is in zyx" in seen and files) or "Nothing was written" in seen
+    assert ("is in zyx" in seen and made_by(given)) or "Nothing was written" in seen
     robot.click("Close")
     assert not robot.open
     again = open_robot(train.PLAN)
     assert "Again like last time" in again.seen()
-    assert ("Go on where you paused" in again.seen()) == bool(files)
+    assert ("Go on where you paused" in again.seen()) == bool(made_by(given))
 
 
 @pytest.mark.slow
-def test_a_window_that_dies_leaves_a_child_that_saves(open_robot, given):
-    robot = open_robot(train.PLAN, {**given, "max_train_epochs": "200"})
+@pytest.mark.parametrize("moment", [0.0, 0.2, 0.6, 1.5, 2.5, 4.0, 6.0])
+def test_a_window_that_dies_at_any_moment_leaves_a_bake_that_stops_and_saves(
+    long_bake, open_robot, given, moment
+):
+    robot = long_bake
+    robot.pump(moment)
+    bake, begun = robot.page._child, robot.page._first_step is not None
+    robot.wizard.end()
+    bake._process.stdin.close()  # as the system does
+    assert bake._process.wait(timeout=60) == 2
+    assert bool(made_by(given)) or not begun
+    again = open_robot(train.PLAN)
+    assert "A bake has ended while no window was open" in again.seen()
+    again.click("Show it")
+    again.until(lambda: not again.page.busy, "its end is shown")
+    if made_by(given):
+        assert "Continue" in again.seen() and again.wizard.answers["max_train_epochs"] == "200"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 3.0, 6.0])
+def test_a_bake_goes_on_without_its_window_and_is_found_again(long_bake, open_robot, given, moment):
+    robot = long_bake
+    robot.pump(moment)
+    bake = robot.page._child
+    robot.answer(2)
+    robot.press("<Escape>")
+    assert not robot.open and bake.running
+    bake._process.stdin.close()
+    again = open_robot(train.PLAN)
+    assert "A bake is running" in again.seen() and "zyx, since" in again.seen()
+    again.click("Watch it")
+    page = again.page
+    again.until(lambda: page._first_step is not None and len(page._curve.steps) > 3, "steps")
+    assert page._first_step == page._curve.steps[0] == 1, "from the beginning"
+    assert again.wizard.answers["output_name"] == "zyx"
+    third = open_robot(train.PLAN)
+    third.wizard.answers.update(given)
+    show_page(third.wizard, "summary")
+    third.until(lambda: "Another bake is running." in third.seen())
+    third.end()
+    again.click("Pause")
+    again.until(lambda: not page.busy, "paused")
+    assert "Paused." in again.seen() and bake._process.wait(timeout=10) == 2
+    again.click("Continue")
+    again.until(lambda: page._first_step and page._first_step > 1, "it goes on")
+    again.answer(1)
+    again.press("<Escape>")
+    again.until(lambda: not page.busy, "stopped")
+    assert not list(kept.bakes_folder().iterdir()), "what was seen is not kept"
+
+
+@pytest.mark.slow
+def test_a_bake_that_ended_unseen_shows_its_result(open_robot, given):
+    robot = open_robot(train.PLAN, given)
     to_summary(robot)
     robot.click("Start")
-    robot.until(lambda: robot.page.name == "bake" and robot.page._first_step, "a first step")
-    child = robot.page._child
-    robot.wizard.end()
-    assert child._process.wait(timeout=60) == 2
-    assert list(Path(given["output_dir"]).glob("zyx-step*.safetensors"))
+    robot.answer(2)
+    robot.press("<Escape>")
+    (bake,) = kept.kept_bakes()
+    end = time.monotonic() + 240
+    while bake.running:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    again = open_robot(train.PLAN)
+    again.click("Show it")
+    wait_for_end(again)
+    seen = again.seen()
+    assert "zyx.safetensors" in seen and "Previews over time" in seen and "<lora:zyx" in seen
 
 
 @pytest.mark.slow
@@ -365,6 +440,7 @@ def test_the_queue_runs_in_the_window_and_one_failure_ends_no_other(open_robot, 
     store.add({**given, "output_name": "three", "max_train_epochs": 1})
     robot = open_robot(train.PLAN)
     assert "3 waiting: one, two, three" in robot.seen()
+    robot.click("Look at it")
     robot.click("Bake them")
     wait_for_end(robot)
     seen = robot.seen()

@@ -1,0 +1,1 @@
+"""Bakes that outlive the window that started them."""
