@@ -164,7 +164,7 @@ def compare(tour: Tour) -> None:
     comparison._grid.open((1, 1))
     robot.pump(0.5)
     tour.save("large-picture")
-    comparison._grid.close()
+    comparison._grid._large.close()
     robot.pump(0.5)
     tour.look("chosen")
 
