@@ -268,6 +268,8 @@ class Wizard:
 
     def _focus_moved(self, event: tkinter.Event) -> None:
         frame = self.page.frame if self.current >= 0 else None
+        if str(event.widget) != str(self.root.tk.call("focus")):
+            return  # Tk tells the frames around it too; a tall one would be scrolled to its top
         if frame and str(event.widget).startswith(str(frame.body)) and frame.scrolls:
             frame.show(event.widget)
 

@@ -62,6 +62,11 @@ def _has_bf16() -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def choose_device() -> torch.device:
+    """The device that pictures are drawn on: the graphics card if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def make_accelerator(formats: Formats) -> Accelerator:
     """accelerate's view of this process: device, precision, and the other processes if any.
 

@@ -127,10 +127,12 @@ def test_access_keys_on_one_page_differ():
             marked = [*footer, *(texts[key] for key in page)]
             letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
             assert len({letter.lower() for letter in letters}) == len(marked), marked
-        marked = [texts[key] for key in ("frame.back", "frame.close", "result.folder",
-                                         "result.again")]  # fmt: skip
-        letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
-        assert len({letter.lower() for letter in letters}) == len(marked), marked
+        finished = ("result.folder", "finished.again", "finished.compare.button", "work.stop",
+                    "finished.show_chosen")  # fmt: skip
+        for page in (["result.folder", "result.again"], finished):
+            marked = [texts[key] for key in ("frame.back", "frame.close", *page)]
+            letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
+            assert len({letter.lower() for letter in letters}) == len(marked), marked
 
 
 def test_the_language_is_the_one_asked_for_else_that_of_the_system(monkeypatch):

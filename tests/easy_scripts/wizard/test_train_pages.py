@@ -146,8 +146,27 @@ def bake(tour: Tour) -> None:
     robot.page.leave_busy()
     robot.until(lambda: robot.page.name == "finished")
     tour.look("finished")
+    compare(tour)
     robot.wizard.go_to(0)
     tour.look("start-again")
+
+
+def compare(tour: Tour) -> None:
+    """The versions being drawn, drawn, one chosen and shown large."""
+    robot = tour.robot
+    comparison = robot.page.compare
+    comparison.start()
+    robot.page.frame.show(comparison)
+    robot.until(lambda: comparison._grid.pictures >= 4)
+    tour.look("comparing")
+    robot.until(lambda: comparison.child is None)
+    tour.look("compared")
+    comparison._grid.open((1, 1))
+    robot.pump(0.5)
+    tour.save("large-picture")
+    comparison._grid._large.close()
+    robot.pump(0.5)
+    tour.look("chosen")
 
 
 def queue(tour: Tour, folder: Path) -> None:
