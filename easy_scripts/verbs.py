@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from easy_scripts.install import command as setup_command
 from easy_scripts.install import doctor
@@ -17,7 +16,7 @@ from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
-from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 
 MENDABLE, BUG = 1, 70
@@ -100,19 +99,23 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
-        path = _log_bug()
         sys.stderr.write(
-            "Something went wrong that should not have. This is an error of Easy LoRA; please "
-            f"send the log file {path}.\n"
+            "Something went wrong that should not have. This is an error of Easy LoRA; "
+            f"{_log_bug()}.\n"
         )
         return BUG
 
 
-def _log_bug() -> Path:
+def _log_bug() -> str:
+    """Keep what happened in a log; what to do with that, as the end of a sentence."""
     path = Project().logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(traceback.format_exc(), encoding="utf-8")
-    return path
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        return f"what happened could not be kept, as {path} cannot be written ({reason})"
+    return f"please send the log file {path}"
 
 
 def _run(arguments: list[str]) -> int:
@@ -120,7 +123,7 @@ def _run(arguments: list[str]) -> int:
         print(usage())
         return 0
     if arguments[0] == "--version":
-        print(f"Easy LoRA {project_version()}")
+        print(f"Easy LoRA {dated_version()}")
         return 0
     verb = VERBS.get(arguments[0])
     if verb is None:
@@ -134,7 +137,7 @@ def usage() -> str:
     lines = [f"  {verb.name:10}{verb.summary}" for verb in VERBS.values()]
     return "\n".join(
         [
-            f"Easy LoRA {project_version()}: turns a folder of pictures into a LoRA file.",
+            f"Easy LoRA {dated_version()}: turns a folder of pictures into a LoRA file.",
             "",
             "python -m easy_scripts VERB [ARGUMENTS]",
             "",
@@ -166,10 +169,7 @@ def run_in_environment(
         if any(flag in arguments for flag in HELP_FLAGS):
             print(_help_before_setup(verb, judgement))
             return 0
-        missing = judgement.state is State.MISSING
-        doing = "Setting it up now; this is needed once." if missing else "Mending that now."
-        print(f"{judgement.sentence} {doing}", flush=True)
-        code = setup_command.ensure_environment(project, Wishes(extra=extra))
+        code = _set_up(project, judgement, extra, window)
         if code != setup_command.DONE:
             return code
         judgement = judge(project, extra)
@@ -177,6 +177,18 @@ def run_in_environment(
         return open_window(project, module, arguments, judgement.stamp)
     folder = project.root if in_project else None
     return run_module(project, module, arguments, judgement.stamp, folder)
+
+
+def _set_up(project: Project, judgement: Judgement, extra: str | None, window: bool) -> int:
+    """Make or mend the environment: a tool with a window offers it in set-up's. The exit code."""
+    if window:
+        code = setup_command.window_if_clicked(project, [], judgement.sentence)
+        if code is not None:
+            return code
+    missing = judgement.state is State.MISSING
+    doing = "Setting it up now; this is needed once." if missing else "Mending that now."
+    print(f"{judgement.sentence} {doing}", flush=True)
+    return setup_command.ensure_environment(project, Wishes(extra=extra))
 
 
 def _help_before_setup(verb: str, judgement: Judgement) -> str:

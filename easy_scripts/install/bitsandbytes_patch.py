@@ -125,8 +125,10 @@ class Patch:
         if facts.folder and facts.libraries and fits and not is_too_old(facts.version):
             return None
         self._reinstall()
-        had = f"{facts.version} had no library that fits" if facts.folder else "was missing"
-        return f"bitsandbytes {had}; it was installed anew."
+        why = "bitsandbytes was missing"
+        if facts.folder:
+            why = f"bitsandbytes {facts.version} had no library that fits"
+        return f"{why}; it was installed anew."
 
     def name_library(self, facts: Facts) -> str | None:
         """Name the right library where bitsandbytes does not choose it by itself."""

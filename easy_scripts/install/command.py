@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TextIO
 
-from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.kinds import KINDS
 from easy_scripts.install.make_environment import (
     AUTO,
@@ -24,7 +24,7 @@ from easy_scripts.install.make_environment import (
     check_environment,
     make_environment,
 )
-from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
 from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.judge import judge
@@ -35,13 +35,15 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Problem, Report, Stage
 
 DONE, MENDABLE, STOPPED = 0, 1, 2
+OBEY_EVERY = 0.1  # seconds between looks whether the window asked to stop
 
 
 class Console:
     """Prints the events of set-up: one line per step, a moving count where there is a terminal."""
 
-    def __init__(self, stream=None) -> None:
+    def __init__(self, stream: TextIO | None = None, errors: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._errors = errors or sys.stderr
         self._moving = self._stream.isatty()
         self._open_line = 0
         self._time_left = TimeLeft()
@@ -56,6 +58,9 @@ class Console:
             self._line(f"  ... {event.name}")
         elif isinstance(event, Note):
             self._line(f"  {event.text}")
+        elif isinstance(event, Problem):
+            self._end_count()
+            self._errors.write(f"{event.message}\n")
         elif isinstance(event, Done):
             seconds = round(event.seconds or 0)
             self._line(f"  Set-up is complete ({seconds // 60} min {seconds % 60} s).")
@@ -67,10 +72,15 @@ class Console:
             self._open_line = len(text)
 
     def _line(self, text: str) -> None:
-        end = "\n" if self._open_line else ""
-        self._open_line = 0
-        self._stream.write(f"{end}{text}\n")
+        self._end_count()
+        self._stream.write(f"{text}\n")
         self._stream.flush()
+
+    def _end_count(self) -> None:
+        if self._open_line:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._open_line = 0
 
 
 def ensure_environment(project: Project, wishes: Wishes, report: Report | None = None) -> int:
@@ -80,35 +90,26 @@ def ensure_environment(project: Project, wishes: Wishes, report: Report | None =
     try:
         make_environment(project, wishes, tell)
     except SuiteError as error:
-        return _fail(str(error), report)
-    except OSError as error:  # a full disk, a file in use: from anywhere but pip
-        return _fail(explain_failure([str(error)], 1, "Set-up could not go on"), report)
+        tell(Problem(str(error)))
+        return MENDABLE
     except KeyboardInterrupt:
-        _fail("Set-up was stopped. Start it again: it goes on where it stopped.", report)
+        tell(Problem("Set-up was stopped. Start it again: it goes on where it stopped."))
         return STOPPED
     finally:
         signal.signal(signal.SIGTERM, previous)
     return DONE
 
 
-def _fail(message: str, report: Report | None) -> int:
-    if report:
-        report(Problem(message))
-    else:
-        sys.stderr.write(f"{message}\n")
-    return MENDABLE
-
-
 def _stop(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def finish(project: Project, with_bake: bool, report: Report) -> int:
+def finish(project: Project, with_bake: bool, report: Report, in_window: bool = False) -> int:
     """The practice bake and the line that set-up ends with; the exit code."""
     stamp = judge(project).stamp
     if with_bake:
-        report(Stage("Practice bake (its pictures are in output/practice)"))
-    proof = bake(project, stamp) if with_bake else Proof()
+        report(Stage(BAKING))
+    proof = bake(project, stamp, report if in_window else None) if with_bake else Proof()
     if proof.code == STOPPED:
         report(Note("The practice bake was stopped; everything is set up."))
         return STOPPED
@@ -119,17 +120,21 @@ def finish(project: Project, with_bake: bool, report: Report) -> int:
 def run_for_window(project: Project, wishes: Wishes, with_bake: bool) -> int:
     """Set up with events as JSON lines; "stop" on stdin, or its end, stops."""
     control, ended = Control(), threading.Event()
+    # where whoever started us has it ignored, as shells do in the background, nothing would stop us
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def obey() -> None:
-        listen(control, sys.stdin).join()
-        if not ended.is_set():
-            _thread.interrupt_main()
+        listen(control, sys.stdin)
+        while not ended.wait(OBEY_EVERY):
+            if control.stop_asked:
+                _thread.interrupt_main()
+                return
 
     with event_lines(control) as report:
         threading.Thread(target=obey, daemon=True).start()
         try:
             code = ensure_environment(project, wishes, report)
-            return code or finish(project, with_bake, report)
+            return code or finish(project, with_bake, report, in_window=True)
         except KeyboardInterrupt:
             return STOPPED
         finally:
@@ -165,6 +170,22 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def window_if_clicked(
+    project: Project, arguments: Sequence[str], reason: str | None = None
+) -> int | None:
+    """After a double-click, show set-up's window; its exit code. None: stay in the console.
+
+    reason: why a tool needs it before its own window can open.
+    """
+    if clicked(os.environ):
+        with suppress(ImportError, SuiteError):  # no Tk, no screen
+            from easy_scripts.install.setup_window import show
+
+            print("Set-up goes on in its own window; this one closes with it.", flush=True)
+            return show(project, arguments, reason)
+    return None
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run `setup` with its arguments; the exit code."""
     options = make_parser().parse_args(arguments)
@@ -172,12 +193,10 @@ def main(arguments: Sequence[str]) -> int:
     wishes = Wishes(kind=options.kind)
     if options.events:
         return run_for_window(project, wishes, not options.no_bake)
-    if clicked(os.environ) and not (options.check or options.no_window):
-        with suppress(ImportError, SuiteError):  # no Tk, no screen: in the console, then
-            from easy_scripts.install.setup_window import show
-
-            print("Set-up goes on in its own window; this one closes with it.", flush=True)
-            return show(project, arguments)
+    if not (options.check or options.no_window):
+        code = window_if_clicked(project, arguments)
+        if code is not None:
+            return code
     if not options.check:
         print(f"Setting up Easy LoRA in {project.root}", flush=True)
         code = ensure_environment(project, wishes)

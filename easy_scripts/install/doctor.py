@@ -24,11 +24,12 @@ from easy_scripts.install.kinds import Graphics, choose_kind
 from easy_scripts.install.make_environment import AUTO, Wishes, check_environment, look_at_eight_bit
 from easy_scripts.install.place_checks import Finding, check_place
 from easy_scripts.launcher.judge import Judgement, judge
-from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 from scripts.core.files import write_text
 
 IN_ORDER, PROBLEMS = 0, 1
+RUN_SETUP = "Run set-up: python -m easy_scripts setup"
 SHORTEST_NAME = 3  # letters: hiding shorter names would garble ordinary words
 
 
@@ -44,13 +45,20 @@ class Examination:
         """The findings that must be mended."""
         return [finding for finding in self.findings if finding.problem]
 
+    @property
+    def hints(self) -> list[Finding]:
+        """The findings that are worth knowing."""
+        return [finding for finding in self.findings if not finding.problem]
+
+    @property
+    def mendable(self) -> bool:
+        """Whether set-up mends some of it."""
+        return any(finding.by_setup for finding in self.findings)
+
     def text(self) -> str:
         """All of it, for people."""
         lines = [f"{title}: {value}" for title, value in self.facts]
-        for heading, some in (
-            ("To be mended", self.problems),
-            ("Worth knowing", [each for each in self.findings if not each.problem]),
-        ):
+        for heading, some in (("To be mended", self.problems), ("Worth knowing", self.hints)):
             if some:
                 lines += ["", f"{heading}:"]
                 lines += [f"- {each.cause}\n  {each.remedy}" for each in some]
@@ -86,7 +94,7 @@ def examine(
 
 
 def _by_setup(topic: str, cause: str) -> Finding:
-    return Finding(topic, cause, "Run set-up: python -m easy_scripts setup", by_setup=True)
+    return Finding(topic, cause, RUN_SETUP, by_setup=True)
 
 
 def _facts(project: Project, judgement: Judgement, found: Graphics) -> list[tuple[str, str]]:
@@ -96,7 +104,7 @@ def _facts(project: Project, judgement: Judgement, found: Graphics) -> list[tupl
     torch = stamp.get("torch") or {}
     eight_bit = stamp.get("eight_bit") or {}
     return [
-        ("Easy LoRA", project_version()),
+        ("Easy LoRA", dated_version()),
         ("System", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("Python", f"{platform.python_version()} (environment: {stamp.get('python', 'none')})"),
         ("Graphics", cards or "none found"),
@@ -178,7 +186,7 @@ def write_report(project: Project, seen: Examination) -> Path:
 
 def mend(project: Project, seen: Examination) -> int:
     """Run set-up when that mends something; its exit code."""
-    if not any(finding.by_setup for finding in seen.problems):
+    if not seen.mendable:
         return IN_ORDER
     print("\nMending: set-up is run.", flush=True)
     return ensure_environment(project, Wishes())
@@ -197,7 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     print("Looking at everything; this takes up to half a minute.", flush=True)
     seen = examine(project)
     print(f"\n{seen.text()}", flush=True)
-    if options.mend and seen.problems:
+    if options.mend and seen.mendable:
         code = mend(project, seen)
         if code:
             return code

@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from easy_scripts.install.failures import explain_failure
+from easy_scripts.install.fetch_wheel import BrokenDownload, Wanted, fetch_wheel, wanted_wheel
 from easy_scripts.install.kinds import Kind
 from easy_scripts.install.packages import Findings, inspect
 from easy_scripts.install.pip_steps import RAW_PROGRESS, Workshop, pip_install
+from easy_scripts.launcher.judge import read_pyvenv_cfg
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Report, Stage
 
+NO_TORCH = "PyTorch could not be installed"
+UNPACKING = "Installing collected packages: "  # what pip says when all has come
 DOWNLOADING = re.compile(r"Downloading (?:\S*/)?(?P<name>[A-Za-z0-9_.]+)-\S+ \(")
 MEGABYTE = 1_000_000
 WORTH_SHOWING = 5 * MEGABYTE
 
 
 class DownloadProgress:
-    """Turns pip's progress lines into events: megabytes of the larger files."""
+    """Turns pip's progress lines into events: megabytes of the larger files, then unpacking."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -30,6 +36,10 @@ class DownloadProgress:
         started = DOWNLOADING.search(line)
         if started:
             self._name, self._last = started["name"], -1
+        elif line.startswith(UNPACKING):
+            names = line.removeprefix(UNPACKING).split(", ")
+            what = names[0] if len(names) == 1 else f"{len(names)} packages"
+            self._report(Stage(f"Unpacking {what}"))
         found = RAW_PROGRESS.match(line)
         if not found:
             return
@@ -45,7 +55,8 @@ class PackageInstaller:
     """Brings an environment to what the locks want.
 
     wanted: {package: version} of all locks together; locks: their names, the kind's among them;
-    reachable: whether an address of PyTorch's own index answers.
+    reachable: whether an address of PyTorch's own index answers; fetch: the wheel of torch from
+    there, see `fetch_wheel`.
     """
 
     workshop: Workshop
@@ -54,6 +65,7 @@ class PackageInstaller:
     wanted: dict[str, str]
     report: Report
     reachable: Callable[[str], bool]
+    fetch: Callable[[Wanted, Path, Report], Path | None] = fetch_wheel
     _own_index: bool | None = None
 
     def install(self, imports: Sequence[str]) -> Findings:
@@ -87,8 +99,10 @@ class PackageInstaller:
         """Install torch: this kind's build from PyTorch's own index, else the ordinary one."""
         version = self.wanted["torch"]
         constraints = ["common.txt", *self.kind.constraints]
+        wheel = None
         if self._own_index_answers():
             source = ["--extra-index-url", self.kind.index]
+            wheel = self._fetch_torch(version)
         else:
             source = []
             version = version.split("+")[0]
@@ -102,7 +116,21 @@ class PackageInstaller:
         self.report(Stage(f"Installing PyTorch {version}"))
         for name in constraints:
             options = [*options, "-c", str(self.workshop.project.locks / name)]
-        self._pip([*source, f"torch=={version}", *options], "PyTorch could not be installed")
+        what = str(wheel) if wheel else f"torch=={version}"
+        self._pip([*source, what, *options], NO_TORCH)
+        if wheel:
+            wheel.unlink()
+
+    def _fetch_torch(self, version: str) -> Path | None:
+        """The wheel, the largest file of all, so that half of it need not be fetched again."""
+        environment = read_pyvenv_cfg(self.workshop.project.environment)
+        wanted = wanted_wheel("torch", version, self.kind.index, environment["version"])
+        try:
+            return self.fetch(wanted, self.workshop.project.downloads, self.report)
+        except BrokenDownload as error:
+            self.workshop.write(str(error))
+            sentence = explain_failure(["Connection broken: "], 1, NO_TORCH)
+            raise SuiteError(f"{sentence} Log: {self.workshop.log_path}") from error
 
     def _own_index_answers(self) -> bool:
         if self._own_index is None:

@@ -13,12 +13,17 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from easy_scripts.install.place_checks import check_place
 from scripts.core.errors import SuiteError
 from scripts.core.files import write_text
 
+if sys.platform == "win32":
+    import winreg
+
+SHELL_FOLDERS = r"Software\Microsoft\Windows\CurrentVersion\Explorer\User Shell Folders"
 PAYLOAD = "EasyLoRA.zip"  # beside this program, as PyInstaller unpacks it
 LIST = "easy_lora_files.txt"  # what was unpacked: a later version removes what it no longer has
 NEEDED_GB = 9.0  # the largest kind, and some room
@@ -106,11 +111,20 @@ def make_shortcuts(folder: Path, places: Sequence[Path]) -> int:
     return made
 
 
-def shortcut_places(desktop: bool) -> list[Path]:
-    """The user's start menu, and the desktop if wanted."""
-    menu = Path(os.environ.get("APPDATA", "")) / "Microsoft/Windows/Start Menu/Programs"
-    places = [menu, Path.home() / "Desktop"] if desktop else [menu]
-    return [place for place in places if place.is_dir()]
+def shortcut_places(menu: bool, desktop: bool) -> list[Path]:
+    """The user's own start menu and desktop, as far as they are wanted."""
+    wanted = (("Programs", menu), ("Desktop", desktop))
+    places = [shell_folder(name) for name, is_wanted in wanted if is_wanted]
+    return [place for place in places if place and place.is_dir()]
+
+
+def shell_folder(name: str) -> Path | None:
+    """Where Windows has a folder of the user's ("Desktop"): OneDrive moves some. None elsewhere."""
+    if sys.platform != "win32":
+        return None
+    with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, SHELL_FOLDERS) as key:
+        return Path(os.path.expandvars(winreg.QueryValueEx(key, name)[0]))
+    return None
 
 
 def run_setup(folder: Path, silently: bool) -> int:

@@ -1,12 +1,13 @@
 """The window of the installer: one page with the folder, two ticks and a button.
 
-Made of plain Tk: the packages of the wizards are not there yet when it runs.
+Made of plain ttk: the packages of the wizards are not there yet when it runs.
 """
 
 from __future__ import annotations
 
 import threading
 import tkinter
+from collections.abc import Callable
 from pathlib import Path
 from tkinter import filedialog, ttk
 
@@ -19,45 +20,81 @@ from easy_scripts.install.installer import (
     shortcut_places,
     unpack,
 )
-from easy_scripts.wizard.screen import open_root
+from easy_scripts.launcher.project import dated_version
+from easy_scripts.wizard.catalogue import Catalogue, split_access_key
+from easy_scripts.wizard.plain_look import PlainLook
+from easy_scripts.wizard.screen import open_root, show_in_front
 from scripts.core.errors import SuiteError
 
 POLL = 50  # milliseconds
-WIDTH = 480  # pixels of an ordinary screen
-ADVICE = "Use: EasyLoRA-Setup --silent --folder FOLDER"
-EXPLANATION = (
-    "Easy LoRA is unpacked into a folder of its own, and then fetches Python and PyTorch into it: "
-    "up to 3 GB to download, 8 GB on the disk. No administrator is needed, and nothing else on "
-    "this computer is changed."
-)
+WIDTH = 560  # logical pixels
 
 
 class InstallerWindow:
     """Asks, unpacks in a thread, and starts set-up. `code` is the exit code."""
 
-    def __init__(self, root: tkinter.Tk, folder: Path) -> None:
+    def __init__(self, root: tkinter.Tk, folder: Path, texts: Catalogue | None = None) -> None:
         self.root, self.code = root, MENDABLE
+        self.texts = texts or Catalogue()
+        self.look = PlainLook(root, self.texts.language)
         self._error: str | None = None
-        width = round(WIDTH * root.winfo_fpixels("1i") / 96)
-        frame = ttk.Frame(root, padding=24)
-        frame.pack(fill="both", expand=True)
-        ttk.Label(frame, text=EXPLANATION, wraplength=width).pack(anchor="w")
-        row = ttk.Frame(frame)
-        row.pack(fill="x", pady=16)
         self.folder = tkinter.StringVar(root, str(folder))
-        ttk.Entry(row, textvariable=self.folder, width=52).pack(side="left", fill="x", expand=True)
-        ttk.Button(row, text="Choose…", command=self._choose).pack(side="left", padx=(8, 0))
         self.menu = tkinter.BooleanVar(root, True)
         self.desktop = tkinter.BooleanVar(root, False)
-        ttk.Checkbutton(frame, text="Add to the start menu", variable=self.menu).pack(anchor="w")
-        ttk.Checkbutton(frame, text="Add to the desktop", variable=self.desktop).pack(anchor="w")
-        self.message = ttk.Label(frame, wraplength=width, foreground="#b00020")
-        self.message.pack(anchor="w", pady=(12, 0))
-        self.bar = ttk.Progressbar(frame, mode="indeterminate")
-        self.button = ttk.Button(frame, text="Install", command=self.install)
-        self.button.pack(anchor="e", pady=(16, 0))
-        root.bind("<Return>", lambda event: self.button.invoke())
+        self._build()
+        root.bind("<Return>", self._press)
         root.bind("<Escape>", lambda event: root.destroy())
+
+    def _build(self) -> None:
+        look, texts = self.look, self.texts
+        width = look.px(WIDTH)
+        frame = ttk.Frame(self.root, padding=look.px(28))
+        frame.pack(fill="both", expand=True)
+        ttk.Label(frame, style="Title.TLabel", text=texts("installer.title")).pack(anchor="w")
+        version = ttk.Label(frame, style="Muted.TLabel", text=dated_version())
+        version.pack(anchor="w")
+        about = ttk.Label(frame, text=texts("installer.about"), wraplength=width)
+        about.pack(anchor="w", pady=look.px(14))
+        row = ttk.Frame(frame)
+        row.pack(fill="x", pady=(0, look.px(12)))
+        self.entry = ttk.Entry(row, textvariable=self.folder, width=48, font="TkTextFont")
+        self.entry.pack(side="left", fill="x", expand=True)
+        browse = ttk.Button(row, style="Wide.TButton", text=texts("frame.browse"),
+                            command=self._choose)  # fmt: skip
+        browse.pack(side="left", padx=(look.px(8), 0))
+        for key, variable in (("installer.menu", self.menu), ("installer.desktop", self.desktop)):
+            tick = ttk.Checkbutton(frame, variable=variable)
+            self._label(tick, key)
+            tick.pack(anchor="w")
+        self.message = ttk.Label(frame, style="Error.TLabel", wraplength=width)
+        self.message.pack(anchor="w", pady=(look.px(10), 0))
+        self.bar = ttk.Progressbar(frame, mode="indeterminate")
+        buttons = ttk.Frame(frame)
+        buttons.pack(side="bottom", fill="x", pady=(look.px(16), 0))
+        cancel = self._button(buttons, "frame.cancel", "Wide.TButton", self.root.destroy)
+        self.button = self._button(buttons, "installer.start", "Accent.TButton", self.install)
+        self.button.lower(cancel)  # the keyboard comes to it first
+        self.button.focus_set()
+
+    def _button(
+        self, parent: ttk.Frame, key: str, style: str, action: Callable[[], None]
+    ) -> ttk.Button:
+        """A button, to the left of those that are there."""
+        button = ttk.Button(parent, style=style, command=action)
+        self._label(button, key)
+        button.pack(side="right", padx=(self.look.px(8), 0))
+        return button
+
+    def _label(self, widget: ttk.Button | ttk.Checkbutton, key: str) -> None:
+        label, place = split_access_key(self.texts(key))
+        widget.configure(text=label, underline=place)
+        if place >= 0:
+            self.root.bind(f"<Alt-{label[place].lower()}>", lambda _: widget.invoke())
+
+    def _press(self, event: tkinter.Event) -> None:
+        """Return presses the button that has the focus, else installs."""
+        focused = isinstance(event.widget, ttk.Button)
+        (event.widget if focused else self.button).invoke()
 
     def _choose(self) -> None:
         chosen = filedialog.askdirectory(parent=self.root, initialdir=self.folder.get())
@@ -66,12 +103,12 @@ class InstallerWindow:
 
     def install(self) -> None:
         """Unpack without blocking the window."""
-        folder = Path(self.folder.get().strip()).absolute()
-        places = shortcut_places(self.desktop.get()) if self.menu.get() else []
+        folder = Path(self.folder.get().strip().strip('"')).absolute()
+        places = shortcut_places(self.menu.get(), self.desktop.get())
         self.message["text"] = ""
         self.button.state(["disabled"])
-        self.bar.pack(fill="x", pady=(12, 0))
-        self.bar.start()
+        self.bar.pack(fill="x", pady=(self.look.px(12), 0))
+        self.bar.start(15)
         work = threading.Thread(target=self._work, args=(folder, places), daemon=True)
         work.start()
         self._wait(work, folder)
@@ -91,7 +128,7 @@ class InstallerWindow:
         self.bar.stop()
         self.bar.pack_forget()
         if self._error:
-            self.message["text"] = self._error
+            self.message["text"] = self.texts.said(self._error)
             self.button.state(["!disabled"])
             return
         self.code = run_setup(folder, silently=False)
@@ -100,7 +137,10 @@ class InstallerWindow:
 
 def ask_and_install(folder: Path) -> int:
     """Show the window; the exit code: 0 when Easy LoRA was unpacked and set-up started."""
-    window = InstallerWindow(open_root("Easy LoRA", ADVICE), folder)
-    window.root.deiconify()
-    window.root.mainloop()
+    texts = Catalogue()
+    root = open_root(texts("installer.title"), texts("installer.without_window"))
+    window = InstallerWindow(root, folder, texts)
+    root.resizable(False, False)
+    show_in_front(root)
+    root.mainloop()
     return DONE if window.code == DONE else MENDABLE

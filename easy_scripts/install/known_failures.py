@@ -17,7 +17,7 @@ TAIL = 200_000  # letters of each log
 # What stands in the log, cause, remedy, whether set-up mends it.
 KNOWN: tuple[tuple[str, str, str, bool], ...] = (
     (
-        r"no kernel image is available",
+        r"no kernel image is available|is not compatible with the current PyTorch installation",
         "The PyTorch that is installed has no code for this graphics card.",
         "Run set-up: it chooses the build that fits the card.",
         True,
@@ -64,6 +64,19 @@ KNOWN: tuple[tuple[str, str, str, bool], ...] = (
         r"UnicodeEncodeError",
         "A letter in a name could not be written by the console.",
         "Start Easy LoRA by its .bat files, which use UTF-8.",
+        False,
+    ),
+    (
+        r"No space left on device|WinError 112\b|not enough space on the disk",
+        "A disk became full while Easy LoRA worked.",
+        "Make room on the drive of the output folder, or choose an output folder on another one.",
+        False,
+    ),
+    (
+        r"WinError 5\b|Permission denied|Access is denied",
+        "The system did not let Easy LoRA write a file.",
+        "Close programs that have the file open, keep the folder out of OneDrive, and allow Easy "
+        "LoRA in the virus scanner's protection of folders.",
         False,
     ),
 )

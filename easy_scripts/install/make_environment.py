@@ -7,16 +7,20 @@ at any point and goes on where it stopped, and a second run with nothing to do n
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from easy_scripts.install import graphics
 from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
+from easy_scripts.install.failures import explain_failure
+from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
@@ -28,9 +32,10 @@ from easy_scripts.install.running import running_from
 from easy_scripts.install.setup_lock import setup_lock
 from easy_scripts.install.skeleton import make_skeleton, refuse_a_file, site_packages
 from easy_scripts.launcher.judge import judge, read_json, read_pyvenv_cfg, this_machine
-from easy_scripts.launcher.project import Project, write_json
+from easy_scripts.launcher.project import Project, dated_version, write_json
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Note, Report, Stage
+from scripts.core.machine import NO_EIGHT_BIT
 
 IMPORTS = (
     "torch",
@@ -60,6 +65,7 @@ class Wishes:
     extra: str | None = None
     imports: Sequence[str] = IMPORTS
     reachable: Callable[[str], bool] = index_reachable
+    fetch: Callable[[Wanted, Path, Report], Path | None] = fetch_wheel
     detect: Callable[[], Graphics] = graphics.detect
 
 
@@ -93,15 +99,20 @@ def check_environment(project: Project, wishes: Wishes, report: Report) -> str |
 
 @contextmanager
 def _workshop(project: Project) -> Iterator[Workshop]:
+    """What every step needs. Errors of the system become a sentence, a SuiteError."""
     with setup_lock(project.logs) as lock:
         path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
         shutil.rmtree(project.workspace, ignore_errors=True)
-        with path.open("a", encoding="utf-8", errors="replace") as log:
-            try:
-                yield Workshop(project, log, path, lock)
-            except BaseException:
-                traceback.print_exc(file=log)
-                raise
+        try:
+            with path.open("a", encoding="utf-8", errors="replace") as log:
+                try:
+                    yield Workshop(project, log, path, lock)
+                except BaseException:
+                    traceback.print_exc(file=log)
+                    raise
+        except OSError as error:  # a full disk, a file in use: from anywhere but pip
+            sentence = explain_failure([str(error)], 1, "Set-up could not go on")
+            raise SuiteError(sentence) from error
         shutil.rmtree(project.workspace, ignore_errors=True)
 
 
@@ -111,7 +122,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     asked, choice = decide_kind(project, wishes)
     kind = KINDS[choice.kind]
     extras = _extras(project, wishes)
-    workshop.write(f"kind {kind.name} ({asked}), Python {sys.version}, {this_machine()}")
+    machine = f"Python {sys.version}, {this_machine()}"
+    workshop.write(f"Easy LoRA {dated_version()}, kind {kind.name} ({asked}), {machine}")
     refuse_while_at_work(project)
     refuse_bad_place(project, kind, report)
     report(Note(_in_words(project, choice)))
@@ -123,10 +135,13 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     python = read_pyvenv_cfg(project.environment)["version"]
     locks = ["pip", kind.name, *extras]
     wanted = wanted_versions(project.locks, locks, python)
-    installer = PackageInstaller(workshop, kind, locks, wanted, report, wishes.reachable)
+    installer = PackageInstaller(
+        workshop, kind, locks, wanted, report, wishes.reachable, wishes.fetch
+    )
     findings = installer.install(wishes.imports)
     eight_bit = prepare_eight_bit(workshop, installer, report)
     write_stamp(project, asked, kind, extras, findings, eight_bit)
+    shutil.rmtree(project.downloads, ignore_errors=True)
 
 
 def prepare_eight_bit(
@@ -189,6 +204,17 @@ def begun(project: Project) -> bool:
     return any(site_packages(project).glob("torch/version.py"))
 
 
+def _gigabytes_there(project: Project) -> float:
+    """What an earlier set-up has fetched and unpacked: it needs no room a second time."""
+    sizes = 0
+    for place in (project.downloads, project.environment):
+        for folder, _, names in os.walk(place):
+            for name in names:
+                with suppress(OSError):  # gone in this moment
+                    sizes += os.lstat(os.path.join(folder, name)).st_size
+    return sizes / 1e9
+
+
 def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
     """Whether the 8-bit optimisers work in a whole environment; nothing is changed."""
     environment = stamp.get("environment", {})
@@ -198,8 +224,8 @@ def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
 
 def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:
     """Tell what is odd about the folder; raise SuiteError when set-up cannot be done there."""
-    needed = SPARE_GB + (0 if begun(project) else kind.disk_gb)
-    for finding in check_place(project.root, needed):
+    there = kind.disk_gb if begun(project) else _gigabytes_there(project)
+    for finding in check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there)):
         if finding.problem:
             raise SuiteError(finding.sentence)
         report(Note(finding.sentence))
@@ -236,7 +262,14 @@ def write_stamp(
         "machine": this_machine(),
         "torch": findings.torch,
         "device": eight_bit.device if eight_bit else None,
-        "environment": eight_bit.environment if eight_bit else {},
+        "environment": _variables(eight_bit),
         "eight_bit": {"works": eight_bit.works, "reason": eight_bit.reason} if eight_bit else {},
     }
     write_json(project.stamp, content)
+
+
+def _variables(eight_bit: EightBit | None) -> dict[str, str]:
+    """What the work is started with, see `handover.work_environment`."""
+    if eight_bit is None:
+        return {}
+    return eight_bit.environment if eight_bit.works else {NO_EIGHT_BIT: eight_bit.reason}

@@ -11,12 +11,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from easy_scripts.launcher.project import project_date
 from scripts.core.files import PROJECT_FOLDER, replace_atomically
 
 FOLDERS = ("easy_scripts", "scripts", "docs")
 FILES = ("*.bat", "README.md", "LICENSE", "THIRD_PARTY_NOTICES.md", "pyproject.toml")
 LEFT_OUT = {"__pycache__"}
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # the same files always make the same zip
 
 
 def packed_files(root: Path) -> Iterator[Path]:
@@ -28,12 +28,16 @@ def packed_files(root: Path) -> Iterator[Path]:
 
 
 def write_zip(target: Path, root: Path = PROJECT_FOLDER) -> list[str]:
-    """Write the zip; the names in it. Raises SuiteError when it cannot be written."""
+    """Write the zip; the names in it. Raises SuiteError when it cannot be written.
+
+    All files bear the day of the version, so the same files always make the same zip.
+    """
     names = []
+    year, month, day = (int(part) for part in project_date(root).split("-"))
     with replace_atomically(target) as temporary, zipfile.ZipFile(temporary, "w") as packed:
         for path in packed_files(root):
             names.append(path.relative_to(root).as_posix())
-            entry = zipfile.ZipInfo(names[-1], EARLIEST)
+            entry = zipfile.ZipInfo(names[-1], (year, month, day, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             packed.writestr(entry, path.read_bytes())
     return names

@@ -1,4 +1,4 @@
-"""Can PyTorch's own package index be reached from here, quickly?"""
+"""PyTorch's own package index: can it be reached from here, quickly? And reading from it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,30 @@ def index_reachable(address: str, seconds: float = SECONDS, proxy: str | None = 
 
 def _answers(address: str, seconds: float, proxy: str | None) -> bool:
     try:
-        handlers: list[urllib.request.BaseHandler] = [
-            urllib.request.HTTPSHandler(context=_certificates())
-        ]
-        if proxy:
-            handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
-        opener = urllib.request.build_opener(*handlers)
-        with opener.open(address, timeout=seconds) as answer:
+        with open_address(address, seconds, proxy) as answer:
             return answer.status == 200
     except (OSError, ValueError, http.client.HTTPException):  # URLError is an OSError
         return False
+
+
+def open_address(
+    address: str, seconds: float, proxy: str | None = None, start: int = 0
+) -> http.client.HTTPResponse:
+    """The answer of `address`, to be closed; from byte `start` on if the server can do that (its
+    status is 206 then).
+
+    proxy: in place of the system's and of pip's own variable. Raises OSError (URLError among
+    them), ValueError for an address that is none, http.client.HTTPException.
+    """
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPSHandler(context=_certificates())
+    ]
+    proxy = proxy or os.environ.get("PIP_PROXY")
+    if proxy:
+        handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    request = urllib.request.Request(address, headers=headers)
+    return urllib.request.build_opener(*handlers).open(request, timeout=seconds)
 
 
 def _certificates() -> ssl.SSLContext:

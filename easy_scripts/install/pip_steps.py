@@ -95,6 +95,8 @@ def _started(
     """The running process; ended with us, if we are stopped."""
     workshop.project.workspace.mkdir(parents=True, exist_ok=True)
     temporary = str(workshop.project.workspace)
+    # what a set-up that is stopped has fetched stays for the next one, and in this folder
+    kept = os.environ.get("PIP_CACHE_DIR") or str(workshop.project.downloads / "pip")
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -112,6 +114,7 @@ def _started(
                 "TEMP": temporary,
                 "TMP": temporary,
                 "PIP_RESUME_RETRIES": RESUME_RETRIES,
+                "PIP_CACHE_DIR": kept,
                 **variables,
             },
         ),

@@ -1,7 +1,8 @@
 """The window of set-up: what will be done, then how it goes, then the line that says it all.
 
-It comes after a double-click on setup.bat. Plain Tk, because the packages that the wizards' windows
-are made of are what set-up is about to fetch. The work is done by a child process.
+It comes after a double-click on setup.bat, or on a tool before all is set up. Plain ttk, because
+the packages that the wizards' windows are made of are what set-up is about to fetch. The work is
+done by a child process.
 """
 
 from __future__ import annotations
@@ -13,33 +14,45 @@ import tkinter
 from collections.abc import Callable, Sequence
 from tkinter import ttk
 
-from easy_scripts.install.doctor import examine, write_report
 from easy_scripts.install.make_environment import Wishes, describe_plan
-from easy_scripts.install.words import in_words
+from easy_scripts.install.words import split_unit
 from easy_scripts.launcher.handover import open_window
 from easy_scripts.launcher.judge import judge
 from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
-from easy_scripts.wizard.screen import open_root
+from easy_scripts.wizard.doctor_dialog import DoctorDialog
+from easy_scripts.wizard.fold import Fold
+from easy_scripts.wizard.plain_look import PlainLook
+from easy_scripts.wizard.screen import open_root, show_in_front
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Problem, Stage
 
 POLL = 50  # milliseconds
-WIDTH = 520  # pixels of an ordinary screen
+WIDTH = 560  # logical pixels
 LOG_LINES = 500
 DONE, STOPPED = 0, 2
-ADVICE = "Use: python -m easy_scripts setup"
 
 
 class SetupWindow:
-    """The window; `code` is the exit code of the set-up that ran last."""
+    """The window; `code` is the exit code of the set-up that ran last.
 
-    def __init__(self, root: tkinter.Tk, project: Project, arguments: Sequence[str]) -> None:
+    reason: why a tool has opened it in place of its own window, which comes afterwards.
+    """
+
+    def __init__(
+        self, root: tkinter.Tk, project: Project, arguments: Sequence[str],
+        texts: Catalogue | None = None, reason: str | None = None,
+    ) -> None:  # fmt: skip
         self.root, self.project = root, project
+        self.texts = texts or Catalogue()
+        self.look = PlainLook(root, self.texts.language)
         self.code = STOPPED
         self._arguments = [*arguments, "--events"]
+        self._reason = reason
         self._child: Child | None = None
+        self._stopping = False
         self._time_left = TimeLeft()
         self._results: queue.SimpleQueue[tuple[Callable, str]] = queue.SimpleQueue()
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -49,32 +62,72 @@ class SetupWindow:
         self._later(lambda: describe_plan(project, Wishes()), self._show_plan)
         self._poll()
 
+    # --- building --------------------------------------------------------------------------
+
     def _build(self) -> None:
-        width = round(WIDTH * self.root.winfo_fpixels("1i") / 96)
-        frame = ttk.Frame(self.root, padding=24)
+        look, texts = self.look, self.texts
+        width = look.px(WIDTH)
+        frame = ttk.Frame(self.root, padding=look.px(28))
         frame.pack(fill="both", expand=True)
-        self.stage = ttk.Label(frame, text="Looking at this computer…", wraplength=width)
-        self.stage.pack(anchor="w")
-        self.bar = ttk.Progressbar(frame, mode="indeterminate", length=width)
-        self.bar.pack(fill="x", pady=12)
-        self.bar.start()
-        self.time = ttk.Label(frame)
+        ttk.Label(frame, style="Title.TLabel", text=texts("setup.title")).pack(anchor="w")
+        self.stage = ttk.Label(frame, text=texts("setup.looking"), wraplength=width)
+        self.stage.pack(anchor="w", pady=(look.px(14), 0))
+        self._progress = ttk.Frame(frame)
+        self._progress.pack(fill="x")
+        self.bar = ttk.Progressbar(self._progress, mode="indeterminate", length=width)
+        self.bar.pack(fill="x", pady=look.px(10))
+        self.bar.start(15)
+        self.time = ttk.Label(self._progress, style="Muted.TLabel")
         self.time.pack(anchor="w")
         self.notes = ttk.Label(frame, wraplength=width)
-        self.notes.pack(anchor="w", pady=8)
-        self.problem = ttk.Label(frame, wraplength=width, foreground="#b00020")
+        self.notes.pack(anchor="w", pady=look.px(10))
+        self.problem = ttk.Label(frame, style="Error.TLabel", wraplength=width)
         self.problem.pack(anchor="w")
-        self.log = tkinter.Text(frame, height=8, width=70, state="disabled", relief="flat")
-        self.log.pack(fill="both", expand=True, pady=8)
+        self._build_log(frame)
+        self._build_buttons(frame)
+
+    def _build_log(self, frame: ttk.Frame) -> None:
+        look = self.look
+        fold = Fold(frame, look, self.texts("work.log"))
+        fold.pack(fill="both", expand=True, pady=(look.px(6), 0))
+        self.log = tkinter.Text(fold.content, height=9, width=1, wrap="word", relief="flat",
+                                state="disabled", font="TkFixedFont", padx=look.px(6),
+                                background=look.colours.card, foreground=look.colours.text,
+                                highlightthickness=0)  # fmt: skip
+        self.log.pack(fill="both", expand=True)
+
+    def _build_buttons(self, frame: ttk.Frame) -> None:
         buttons = ttk.Frame(frame)
-        buttons.pack(anchor="e")
-        self.doctor = ttk.Button(buttons, text="What is wrong?", command=self._examine)
-        self.start = ttk.Button(buttons, text="Set up", command=self.run)
+        buttons.pack(fill="x", pady=(self.look.px(18), 0))
+        self.doctor = self._button(buttons, "Wide.TButton", self._open_doctor, "left")
+        self.leave = self._button(buttons, "Wide.TButton", self.close)
+        self.start = self._button(buttons, "Accent.TButton", self.run)
+        self.onward = self._button(buttons, "Accent.TButton", self._go_onward)
+        self.onward.pack_forget()
+        self._label(self.doctor, "doctor.button")
+        self._label(self.leave, "frame.close")
+        self._label(self.start, "setup.start")
+        self._label(self.onward, "setup.go_on" if self._reason else "setup.train")
         self.start.state(["disabled"])
-        self.train = ttk.Button(buttons, text="Train a LoRA", command=self._open_training)
-        self.leave = ttk.Button(buttons, text="Close", command=self.close)
-        for button in (self.doctor, self.start, self.leave):
-            button.pack(side="left", padx=(8, 0))
+
+    def _button(
+        self, parent: ttk.Frame, style: str, action: Callable[[], None], side: str = "right"
+    ) -> ttk.Button:
+        button = ttk.Button(parent, style=style, command=action)
+        gap = self.look.px(8)
+        button.pack(side=side, padx=(0, gap) if side == "left" else (gap, 0))
+        return button
+
+    def _label(self, button: ttk.Button, key: str) -> None:
+        """Give a button the text `key` and its access key, in place of what it had."""
+        label, place = split_access_key(self.texts(key))
+        before = getattr(button, "access_key", None)
+        if before:
+            self.root.unbind(before)
+        button.configure(text=label, underline=place)
+        button.access_key = f"<Alt-{label[place].lower()}>" if place >= 0 else None
+        if button.access_key:
+            self.root.bind(button.access_key, lambda _: button.invoke())
 
     def _press(self, event: tkinter.Event) -> None:
         """Return presses the button that has the focus, else starts."""
@@ -95,21 +148,24 @@ class SetupWindow:
         threading.Thread(target=run, daemon=True).start()
 
     def _show_plan(self, plan: str) -> None:
-        self._rest("Ready to set up Easy LoRA. Nothing outside its folder is changed.")
-        self.notes["text"] = plan
+        self._rest("setup.ready_to_start")
+        reason = f"{self.texts.said(self._reason)}\n\n" if self._reason else ""
+        self.notes["text"] = reason + self.texts.said(plan)
+        self._let_start()
+
+    def _let_start(self) -> None:
         self.start.state(["!disabled"])
         self.start.focus_set()
 
     def _show_problem(self, message: str) -> None:
-        self._rest("This did not work.")
-        self.problem["text"] = message
-        self.start.state(["!disabled"])
+        self._rest("work.failed")
+        self.problem["text"] = self.texts.said(message)
+        self._let_start()
 
-    def _rest(self, text: str) -> None:
-        self.stage["text"] = text
+    def _rest(self, key: str) -> None:
+        self.stage["text"] = self.texts(key)
         self.bar.stop()
-        self.bar.configure(mode="determinate", value=0)
-        self.time["text"] = ""
+        self._progress.pack_forget()
 
     # --- running ---------------------------------------------------------------------------
 
@@ -117,8 +173,14 @@ class SetupWindow:
         """Start set-up as a child process."""
         self.start.state(["disabled"])
         self.doctor.state(["disabled"])
+        self.onward.pack_forget()
         self.problem["text"] = self.notes["text"] = ""
-        self.leave["text"] = "Stop"
+        self._stopping = False
+        self.notes.configure(style="TLabel")
+        self.stage["text"] = self.texts("work.starting")
+        self._progress.pack(fill="x", after=self.stage)
+        self._wait()
+        self._label(self.leave, "work.stop")
         self._child = Child("easy_scripts", ["setup", *self._arguments], self.project.root)
 
     def _poll(self) -> None:
@@ -137,36 +199,48 @@ class SetupWindow:
         elif isinstance(message, Stage):
             self._show_stage(message)
         elif isinstance(message, Note):
-            self.notes["text"] = message.text
+            self.notes["text"] = self.texts.said(message.text)
             self._write(message.text)
         elif isinstance(message, Problem):
-            self.problem["text"] = message.message
+            self.problem["text"] = self.texts.said(message.message)
+            self._write(message.message)
 
     def _show_stage(self, stage: Stage) -> None:
-        self.stage["text"] = stage.name
+        name, unit = split_unit(stage.name)
+        if not self._stopping:
+            self.stage["text"] = self.texts.said(name)
         if not stage.total or stage.done is None:
             self._write(stage.name)
-            self.time["text"] = ""
-            self.bar.configure(mode="indeterminate")
-            self.bar.start()
+            self._wait()
             return
         self.bar.stop()
         self.bar.configure(mode="determinate", value=100 * stage.done / stage.total)
+        text = self.texts("work.of", done=stage.done, total=f"{stage.total} {unit}".strip())
         left = self._time_left.seconds(stage.name, stage.done, stage.total, time.monotonic())
-        wait = f", about {in_words(left)} left" if left is not None else ""
-        self.time["text"] = f"{stage.done} of {stage.total}{wait}"
+        if left is not None:
+            text += " · " + self.texts("work.left", time=self.texts.duration(left))
+        self.time["text"] = text
+
+    def _wait(self) -> None:
+        """Show that something goes on, for nobody knows how long."""
+        self.time["text"] = ""
+        self.bar.configure(mode="indeterminate")
+        self.bar.start(15)
 
     def _ended(self, code: int) -> None:
         self._child, self.code = None, code
-        self.leave["text"] = "Close"
+        usable = code == DONE or judge(self.project).whole  # but for the bake
+        self._label(self.leave, "frame.close")
         self.doctor.state(["!disabled"])
-        self.start.state(["!disabled"])
-        self.start["text"] = "Check again" if code == 0 else "Try again"
-        self._rest("Easy LoRA is ready." if code == 0 else "Set-up has not come to its end.")
-        if code == 0:
-            self.bar["value"] = 100
-            self.train.pack(side="left", padx=(8, 0), before=self.leave)
-            self.train.focus_set()
+        self._label(self.start, "setup.check_again" if code == DONE else "setup.try_again")
+        self._rest("setup.done" if code == DONE else "setup.usable" if usable else "setup.not_done")
+        self._let_start()
+        if code == DONE:
+            self.notes.configure(style="Strong.TLabel")
+        self.start.configure(style="Wide.TButton" if usable else "Accent.TButton")
+        if usable:
+            self.onward.pack(side="right", padx=(self.look.px(8), 0), before=self.start)
+            self.onward.focus_set()
 
     def _write(self, text: str) -> None:
         self.log.configure(state="normal")
@@ -177,30 +251,21 @@ class SetupWindow:
 
     # --- after -----------------------------------------------------------------------------
 
-    def _examine(self) -> None:
-        """Let the doctor look, and show what it says."""
-        self.stage["text"] = "The doctor looks at everything…"
-        self.bar.configure(mode="indeterminate")
-        self.bar.start()
+    def _open_doctor(self) -> None:
+        DoctorDialog(self.root, self.look, self.texts, self.run, project=self.project)
 
-        def look() -> str:
-            seen = examine(self.project, with_windows=False)  # Tk must stay in its own thread
-            return f"{seen.text()}\nTo ask for help, send {write_report(self.project, seen)}"
-
-        self._later(look, self._show_report)
-
-    def _show_report(self, report: str) -> None:
-        self._rest("What the doctor found")
-        self._write(report)
-
-    def _open_training(self) -> None:
-        """Open the training wizard, and leave when it is there."""
-        self.stage["text"] = "Opening the training wizard…"
+    def _go_onward(self) -> None:
+        """Let the tool that waits open its window, or open the training wizard; then leave."""
+        if self._reason:
+            self.code = DONE
+            self.close()
+            return
+        self.stage["text"] = self.texts("setup.opening")
 
         def start() -> str:
             stamp = judge(self.project).stamp
             if open_window(self.project, "easy_scripts.window", ["train"], stamp):
-                raise SuiteError("The training wizard did not open. Ask the doctor.")
+                raise SuiteError(self.texts("setup.did_not_open"))
             return ""
 
         self._later(start, lambda _: self.close())
@@ -209,17 +274,22 @@ class SetupWindow:
         """Stop what runs, else leave."""
         if self._child:
             self._child.ask("stop")
-            self.stage["text"] = "Stopping…"
+            self._stopping = True
+            self.stage["text"] = self.texts("work.stopping")
             return
         self.root.destroy()
 
 
-def show(project: Project, arguments: Sequence[str]) -> int:
+def show(project: Project, arguments: Sequence[str], reason: str | None = None) -> int:
     """Show the window and stay until it is closed: 0 when all is set up, else 2.
 
-    What went wrong was read in the window. Raises SuiteError when there is no screen.
+    reason: as in SetupWindow. What went wrong was read in the window. Raises SuiteError when there
+    is no screen.
     """
-    window = SetupWindow(open_root("Easy LoRA - Set-up", ADVICE), project, arguments)
-    window.root.deiconify()
-    window.root.mainloop()
+    texts = Catalogue()
+    root = open_root(texts("setup.title"), texts("setup.without_window"))
+    window = SetupWindow(root, project, arguments, texts, reason)
+    root.resizable(False, False)
+    show_in_front(root)
+    root.mainloop()
     return DONE if window.code == DONE else STOPPED

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from easy_scripts.launcher.clicked import CLICKED
 from easy_scripts.launcher.project import Project
 
 BOOTSTRAP = Path(__file__).with_name("run_module.py")
@@ -113,6 +114,24 @@ def open_window(project: Project, module: str, arguments: Sequence[str], stamp: 
         return 0
     sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
     return code
+
+
+def open_setup(project: Project) -> None:
+    """Open set-up's window in a process of its own, run by the Python that was installed here:
+    set-up may have to replace the environment's. Raises OSError.
+    """
+    python = Path(getattr(sys, "_base_executable", None) or sys.executable)
+    if python.stem.lower() == "pythonw":  # it has no streams, which set-up writes to
+        python = python.with_name(f"python{python.suffix}")
+    subprocess.Popen(
+        [str(python), str(project.root / "easy_scripts"), "setup"],
+        env=child_environment(os.environ, {CLICKED: "setup.bat"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        creationflags=OF_ITS_OWN if sys.platform == "win32" else 0,
+        start_new_session=True,
+    )
 
 
 def run_child(command: Sequence[str], environment: dict, folder: Path | None = None) -> int:

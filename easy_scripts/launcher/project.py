@@ -61,8 +61,13 @@ class Project:
 
     @property
     def workspace(self) -> Path:
-        """Where set-up keeps its unfinished downloads; may be deleted at any time."""
+        """Where set-up puts what it needs for a moment; may be deleted at any time."""
         return self.root / "cache" / "setup"
+
+    @property
+    def downloads(self) -> Path:
+        """What set-up has fetched and not yet installed, whole or not; gone when all is set up."""
+        return self.root / "cache" / "downloads"
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -71,15 +76,30 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def project_version(root: Path = PROJECT_FOLDER) -> str:
-    """The version of Easy LoRA, from its one place in pyproject.toml.
+    """The version of Easy LoRA, such as "1.2.0", from its one place in pyproject.toml.
 
-    Python 3.10 cannot read TOML by itself, so this reads the one line. Raises SuiteError.
+    Raises SuiteError.
     """
+    return _entry(root, "project", "version")
+
+
+def project_date(root: Path = PROJECT_FOLDER) -> str:
+    """The day of that version, such as "2026-11-27". Raises SuiteError."""
+    return _entry(root, "tool.easy_lora", "released")
+
+
+def dated_version(root: Path = PROJECT_FOLDER) -> str:
+    """Both, for people: "1.2.0 (2026-11-27)". Raises SuiteError."""
+    return f"{project_version(root)} ({project_date(root)})"
+
+
+def _entry(root: Path, table: str, key: str) -> str:
+    """A text from pyproject.toml; as Python 3.10 cannot read TOML itself, only the line is read."""
     path = root / "pyproject.toml"
     found = None
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
-        found = re.search(r'^\[project\][^\[]*?^version\s*=\s*"([^"]+)"', text, re.M | re.S)
+        pattern = rf'^\[{re.escape(table)}\][^\[]*?^{key}\s*=\s*"([^"]+)"'
+        found = re.search(pattern, path.read_text(encoding="utf-8"), re.M | re.S)
     if not found:
         raise SuiteError(
             f"{path} is missing or damaged. Download Easy LoRA again and unpack all of it."

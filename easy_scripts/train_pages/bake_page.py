@@ -263,7 +263,7 @@ class BakePage(WorkPage):
 
     def _show_stopped(self) -> None:
         self._problem.pack_forget()
-        self._open_log.pack_forget()
+        self._help.pack_forget()
         loras = [event.path for event in self.events
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         if self._pausing and self._state:

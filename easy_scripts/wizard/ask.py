@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from tkinter import ttk
 
 from easy_scripts.wizard.catalogue import split_access_key
-from easy_scripts.wizard.theme import Theme
+from easy_scripts.wizard.look import Look
 
 TEXT_WIDTH = 420  # logical pixels
 
 
 def ask(
-    root: tkinter.Tk, theme: Theme, heading: str, text: str, answers: Sequence[str], harmless: int
+    root: tkinter.Tk, theme: Look, heading: str, text: str, answers: Sequence[str], harmless: int
 ) -> int:
     """The index of the answer chosen. Escape and the cross give `harmless`, which has the focus."""
     question = tkinter.Toplevel(root, background=theme.colours.background, highlightthickness=1,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tkinter
 from tkinter import ttk
 
-from easy_scripts.wizard.theme import Theme
+from easy_scripts.wizard.look import Look
 
 
 class Fold(ttk.Frame):
     """A title that opens and closes `.content`."""
 
-    def __init__(self, parent: tkinter.Misc, theme: Theme, title: str) -> None:
+    def __init__(self, parent: tkinter.Misc, theme: Look, title: str) -> None:
         super().__init__(parent)
         self._title = title
         self._button = ttk.Button(self, style="Toolbutton", command=self.toggle)

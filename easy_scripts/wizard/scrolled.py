@@ -5,7 +5,7 @@ from __future__ import annotations
 import tkinter
 from tkinter import ttk
 
-from easy_scripts.wizard.theme import Theme
+from easy_scripts.wizard.look import Look
 
 WHEEL_STEP = 60  # logical pixels
 
@@ -13,7 +13,7 @@ WHEEL_STEP = 60  # logical pixels
 class Scrolled(ttk.Frame):
     """Put content into `.body`; the scrollbar comes and goes by itself."""
 
-    def __init__(self, parent: tkinter.Misc, theme: Theme) -> None:
+    def __init__(self, parent: tkinter.Misc, theme: Look) -> None:
         super().__init__(parent)
         self._theme = theme
         self._canvas = tkinter.Canvas(self, highlightthickness=0, borderwidth=0, takefocus=0,
@@ -47,6 +47,10 @@ class Scrolled(ttk.Frame):
         else:
             self._bar.grid_remove()
             self._canvas.yview_moveto(0)
+
+    def set_size(self, width: int, height: int) -> None:
+        """Ask for a place of so many pixels; without this, the place is what others leave."""
+        self._canvas.configure(width=width, height=height)
 
     @property
     def scrolls(self) -> bool:

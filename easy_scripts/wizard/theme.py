@@ -12,24 +12,21 @@ import base64
 import ctypes
 import io
 import math
-import os
 import re
 import sys
 import tkinter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tkinter import font, ttk
 
 import sv_ttk
 
+from easy_scripts.wizard.colours import DARK, LIGHT, Colours, system_is_dark
+from easy_scripts.wizard.screen import font_family, screen_scale
+
 SIZES = re.compile(r"(-(?:border|padding|width|height|size)) (\{[\d ]+\}|-?\d+)")
 SHEET = "-file $imgfile -format png"
-FAMILIES = {
-    "en": ("Segoe UI Variable Text", "Segoe UI", "Noto Sans", "Cantarell", "DejaVu Sans"),
-    "ja": ("Yu Gothic UI", "Meiryo UI", "Noto Sans CJK JP", "Hiragino Sans", "DejaVu Sans"),
-}
 FONT_SIZES = {  # logical pixels
     "SunValleyCaptionFont": 12, "SunValleyBodyFont": 14, "SunValleyBodyStrongFont": 14,
     "SunValleyBodyLargeFont": 18, "SunValleySubtitleFont": 20, "SunValleyTitleFont": 26,
@@ -38,29 +35,6 @@ BOLD = {"SunValleyBodyStrongFont", "SunValleySubtitleFont", "SunValleyTitleFont"
 CAPTION, BODY, STRONG, TITLE = (
     "SunValleyCaptionFont", "SunValleyBodyFont", "SunValleyBodyStrongFont", "SunValleyTitleFont",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Colours:
-    """The colours that canvases and labels of ours use, as "#rrggbb"."""
-
-    background: str
-    side: str
-    card: str
-    line: str
-    text: str
-    muted: str
-    accent: str
-    on_accent: str
-    error: str
-    good: str
-    warning: str
-
-
-LIGHT = Colours("#fafafa", "#f0f0f0", "#ffffff", "#dcdcdc", "#1c1c1c", "#616161", "#005fb8",
-                "#ffffff", "#c42b1c", "#0f7b0f", "#8a5100")  # fmt: skip
-DARK = Colours("#1c1c1c", "#242424", "#2a2a2a", "#3d3d3d", "#fafafa", "#b4b4b4", "#57c8ff",
-               "#000000", "#ff99a4", "#6ccb5f", "#f5c04a")  # fmt: skip
 
 
 class Theme:
@@ -130,28 +104,6 @@ class Theme:
             popdown = self.root.tk.call("ttk::combobox::PopdownWindow", box)
             words = [word for pair in looks.items() for word in (f"-{pair[0].lower()}", pair[1])]
             self.root.tk.call(f"{popdown}.f.l", "configure", *words)
-
-
-def screen_scale(root: tkinter.Tk) -> float:
-    """The screen's scale: 1 at 96 dots an inch; in quarters, from 1 to 3."""
-    with suppress(ValueError, KeyError):
-        return min(3.0, max(1.0, float(os.environ["EASY_LORA_SCALE"]) / 100))
-    return min(3.0, max(1.0, round(root.winfo_fpixels("1i") / 96 * 4) / 4))
-
-
-def system_is_dark() -> bool:
-    """Whether the system's windows are dark; light where that cannot be known."""
-    asked = os.environ.get("EASY_LORA_THEME")
-    if asked in ("light", "dark"):
-        return asked == "dark"
-    if sys.platform == "win32":
-        import winreg
-
-        place = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
-        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, place) as key:
-            return winreg.QueryValueEx(key, "AppsUseLightTheme")[0] == 0
-        return False
-    return "dark" in os.environ.get("GTK_THEME", "").lower()
 
 
 def _boxes(widget: tkinter.Misc) -> Iterator[ttk.Combobox]:
@@ -228,8 +180,7 @@ def _enlarge(sprites: str, sheet: bytes, scale: float) -> tuple[str, bytes]:
 
 
 def _choose_fonts(root: tkinter.Tk, scale: float, language: str) -> None:
-    present = set(font.families(root))
-    family = next((name for name in FAMILIES[language] if name in present), "TkDefaultFont")
+    family = font_family(root, language)
     for name, size in FONT_SIZES.items():
         font.nametofont(name, root).configure(
             family=family, size=-round(size * scale), weight="bold" if name in BOLD else "normal"

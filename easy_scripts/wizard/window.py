@@ -18,6 +18,8 @@ from tkinter import ttk
 from types import TracebackType
 from typing import Any
 
+from easy_scripts.launcher.handover import open_setup
+from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.ask import ask
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
@@ -28,7 +30,7 @@ from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.place import place_of, place_window
 from easy_scripts.wizard.remembered import Memory
 from easy_scripts.wizard.reveal import open_file
-from easy_scripts.wizard.screen import open_root
+from easy_scripts.wizard.screen import open_root, show_in_front
 from easy_scripts.wizard.scrolled import Scrolled
 from easy_scripts.wizard.step_list import StepList
 from easy_scripts.wizard.theme import Theme
@@ -148,12 +150,7 @@ class Wizard:
 
     def show(self) -> None:
         """Show the window in front of all others, once."""
-        root = self.root
-        root.deiconify()
-        root.lift()
-        root.attributes("-topmost", True)
-        root.after(300, lambda: root.attributes("-topmost", False))
-        root.focus_force()
+        show_in_front(self.root)
         self.page.focus_first()
 
     # --- going from page to page ---------------------------------------------------------
@@ -281,8 +278,25 @@ class Wizard:
         """An error of ours in the window: one sentence, and the log."""
         path = LOG_FOLDER / f"window-{time.strftime('%Y%m%d-%H%M%S')}.log"
         write_text(path, "".join(traceback.format_exception(kind, error, trace)))
-        if self.ask("frame.bug", path=path) == 1:
+        answer = self.ask("frame.bug", path=path)
+        if answer == 1:
             open_file(path)
+        elif answer == 2:
+            self.open_doctor()
+
+    def open_doctor(self) -> None:
+        """Let the doctor look at everything; it offers to mend what it can."""
+        # loaded here because a window opens without it
+        from easy_scripts.wizard.doctor_dialog import DoctorDialog
+
+        busy = self.page.busy
+        about = self.texts("doctor.busy") if busy else self.texts("doctor.closes")
+        DoctorDialog(self.root, self.theme, self.texts, self._mend, about, busy)
+
+    def _mend(self) -> None:
+        """Set-up cannot work while this window is open: it opens its own, and this one goes."""
+        open_setup(Project())
+        self.end()
 
     def _look_around(self) -> None:
         self.theme.follow_system()

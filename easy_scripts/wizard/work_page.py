@@ -52,8 +52,12 @@ class WorkPage(Page):
         self._notes.pack(anchor="w", pady=(0, theme.px(12)))
         fold = Fold(body, theme, self.texts("work.log"))
         fold.pack(fill="x")
-        self._open_log = ttk.Button(body, text=self.texts("work.open_log"), style="Wide.TButton",
-                                    command=lambda: open_file(self._log_file()))  # fmt: skip
+        self._help = ttk.Frame(body)
+        for key, action in (("work.open_log", lambda: open_file(self._log_file())),
+                            ("doctor.button", self.wizard.open_doctor)):  # fmt: skip
+            button = ttk.Button(self._help, text=self.texts(key), style="Wide.TButton",
+                                command=action)  # fmt: skip
+            button.pack(side="left", padx=(0, theme.px(8)))
         colours = theme.colours
         self._log = tkinter.Text(fold.content, height=10, wrap="word", relief="flat",
                                  state="disabled", font="TkFixedFont", background=colours.card,
@@ -90,6 +94,7 @@ class WorkPage(Page):
         except (OSError, SuiteError) as error:
             self._show_problem(str(error))
             self._ended_looks()
+            self._help.pack(anchor="w", pady=self.theme.px(12))
             return
         self._set_busy(True)
         self._poll()
@@ -199,17 +204,15 @@ class WorkPage(Page):
         self._ended_looks()
         if self._stopping:
             self._stage.configure(text=self.texts("work.stopped"))
-        elif code == CODE_MENDABLE and self._trouble:
-            self._stage.configure(text=self.texts("work.failed"))
-            self._offer_setting()
-        else:
-            self._stage.configure(text=self.texts("work.failed"))
-            if not self._trouble:
-                self._show_problem(self.texts("work.bug"))
-            self._open_log.pack(anchor="w", pady=self.theme.px(12))
+            return
+        self._stage.configure(text=self.texts("work.failed"))
+        if not self._trouble:
+            self._show_problem(self.texts("work.bug"))
+        if code != CODE_MENDABLE or not self._trouble or not self._offer_setting():
+            self._help.pack(anchor="w", pady=self.theme.px(12))
 
-    def _offer_setting(self) -> None:
-        """A button back to the field that is wrong."""
+    def _offer_setting(self) -> bool:
+        """A button back to the field that is wrong; False if none is."""
         for problem in self._trouble:
             name = problem.setting
             if name and any(name in page.setting_names() for page in self.wizard.pages):
@@ -221,7 +224,8 @@ class WorkPage(Page):
                 self._to_setting.pack(anchor="w", pady=(0, self.theme.px(12)),
                                       after=self._problem)  # fmt: skip
                 self._to_setting.focus_set()
-                return
+                return True
+        return False
 
     def _reset_looks(self) -> None:
         self._stage.configure(text=self.texts("work.starting"))
@@ -230,7 +234,7 @@ class WorkPage(Page):
         self._bar.start(15)
         for label in (self._time, self._notes):
             label.configure(text="")
-        for widget in (self._problem, self._to_setting, self._open_log):
+        for widget in (self._problem, self._to_setting, self._help):
             widget.pack_forget()
         self._log.configure(state="normal")
         self._log.delete("1.0", "end")

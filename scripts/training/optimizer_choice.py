@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from scripts.core.errors import SettingError
+from scripts.core.machine import why_no_eight_bit
 from scripts.training.optimizer_sources import (
     LIBRARY,
     arguments_of,
@@ -137,7 +138,7 @@ class OptimizerChoice:
 
 
 def choose_optimizer(settings: TrainSettings) -> OptimizerChoice:
-    """The optimiser that the settings ask for.
+    """The optimiser that the settings ask for, or its stand-in where set-up saw it fail.
 
     Raises SettingError for an unknown optimiser or argument, and for one that needs more than
     the weights and their gradients.
@@ -146,7 +147,9 @@ def choose_optimizer(settings: TrainSettings) -> OptimizerChoice:
     given = {name: read_argument(value) for name, value in settings.optimizer_args.items()}
     arguments = _check_arguments(entry, {**entry.arguments, **_rename(entry, given)})
     choice = OptimizerChoice(entry, arguments)
-    return replace(choice, notes=tuple(_notes(choice, settings)))
+    choice = replace(choice, notes=tuple(_notes(choice, settings)))
+    reason = why_no_eight_bit()
+    return choice.replaced(reason) if reason and entry.stand_in else choice
 
 
 def validate_optimizer(settings: TrainSettings) -> list[str]:

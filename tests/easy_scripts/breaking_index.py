@@ -8,30 +8,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote, unquote
+
+from scripts.core.files import sha256_of_file
 
 
 @contextmanager
-def breaking_index(folder: Path, breaks: int) -> Iterator[tuple[str, Counter]]:
+def breaking_index(folder: Path, breaks: int, ranges: bool = True) -> Iterator[tuple[str, Counter]]:
     """Serve the wheels in `folder`; each download breaks off `breaks` times, then goes through.
 
-    Gives the address for pip and how often each wheel was asked for.
+    ranges: whether the server can begin in the middle of a file. Gives the address for pip and how
+    often each wheel was asked for, under NAME; how many of its bytes were sent, under "sent NAME".
+    The page that PyTorch has as whl/KIND/torch/ lies beside: ADDRESS/../whl/KIND/torch/.
     """
     asked: Counter = Counter()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            parts = self.path.strip("/").split("/")
-            if parts[0] == "simple":
-                self._list(parts[1])
+            parts = unquote(self.path).strip("/").split("/")
+            if parts[0] == "files":
+                self._send(folder / parts[1])
             else:
-                self._send(folder / parts[-1].split("#")[0])
+                self._list(parts[-1])
 
         def _list(self, name):
             wheels = [
-                path.name for path in folder.glob("*.whl")
+                path for path in folder.glob("*.whl")
                 if path.name.split("-")[0].lower() == name.replace("-", "_")
             ]  # fmt: skip
-            page = "".join(f'<a href="/files/{wheel}">{wheel}</a>' for wheel in wheels).encode()
+            page = "<br/>\n".join(
+                f'<a href="/files/{quote(path.name)}#sha256={sha256_of_file(path)}">{path.name}</a>'
+                for path in wheels
+            ).encode()
             self.send_response(200 if wheels else 404)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(page)))
@@ -41,18 +49,24 @@ def breaking_index(folder: Path, breaks: int) -> Iterator[tuple[str, Counter]]:
         def _send(self, wheel):
             data = wheel.read_bytes()
             asked[wheel.name] += 1
-            start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
-            self.send_response(206 if "Range" in self.headers else 200)
-            if "Range" in self.headers:
+            wished = self.headers.get("Range") if ranges else None
+            start = int((wished or "bytes=0-")[6:].split("-")[0])
+            if start >= len(data):
+                self.send_error(416)
+                return
+            self.send_response(206 if wished else 200)
+            if wished:
                 span = f"bytes {start}-{len(data) - 1}/{len(data)}"
                 self.send_header("Content-Range", span)
-            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Accept-Ranges", "bytes" if ranges else "none")
             self.send_header("ETag", f'"{len(data)}"')
             self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
             rest = data[start:]
             broken = asked[wheel.name] <= breaks
-            self.wfile.write(rest[: len(rest) // 2] if broken else rest)
+            sent = rest[: len(rest) // 2] if broken else rest
+            self.wfile.write(sent)
+            asked[f"sent {wheel.name}"] += len(sent)
             self.close_connection = True
 
         def log_message(self, *_):

@@ -10,27 +10,34 @@ import io
 import zipfile
 from pathlib import Path
 
+ANY = "py3-none-any"
 
-def make_wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
-    """Write NAME-VERSION-py3-none-any.whl with the given files into `folder`."""
+
+def make_wheel(
+    folder: Path, name: str, version: str, files: dict[str, str], tag: str = ANY
+) -> Path:
+    """Write NAME-VERSION-TAG.whl with the given files into `folder`."""
     metadata = f"{name}-{version}.dist-info"
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     content = {
         **{path: text.encode() for path, text in files.items()},
         f"{metadata}/METADATA": about.encode(),
         f"{metadata}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-        b"Tag: py3-none-any\n",
+        + f"Tag: {tag}\n".encode(),
     }
-    return _write(folder / f"{name}-{version}-py3-none-any.whl", content, metadata)
+    return _write(folder / f"{name}-{version}-{tag}.whl", content, metadata)
 
 
-def make_torch(folder: Path, version: str, cuda: str | None) -> Path:
+def make_torch(
+    folder: Path, version: str, cuda: str | None, tag: str = ANY, noise: str = ""
+) -> Path:
     """A torch that tells a version and a CUDA version, and does nothing else."""
     files = {
         "torch/__init__.py": f"from torch import version\n__version__ = '{version}'\n",
         "torch/version.py": f"cuda = {cuda!r}\n",
+        **({"torch/noise.txt": noise} if noise else {}),
     }
-    return make_wheel(folder, "torch", version, files)
+    return make_wheel(folder, "torch", version, files, tag)
 
 
 def repack_pip(folder: Path) -> str:

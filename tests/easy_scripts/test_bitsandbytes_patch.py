@@ -6,6 +6,7 @@ optimiser's step fails unless the library is there that this bitsandbytes would 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import venv
@@ -65,7 +66,7 @@ NEEDS_DLL_FOLDER = f'if "{DLL_FOLDER}" not in os.environ: raise OSError("cudart 
 def bare(tmp_path_factory):
     """A private environment without packages."""
     project = Project(tmp_path_factory.mktemp("bare") / "Easy LoRA ü")
-    venv.create(project.environment, with_pip=False, symlinks=True)
+    venv.create(project.environment, with_pip=False, symlinks=os.name == "posix")
     for name in ("easy_scripts", "scripts/core"):
         shutil.copytree(ROOT / name, project.root / name)
     (project.root / "scripts" / "__init__.py").touch()

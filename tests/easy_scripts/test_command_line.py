@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import subprocess
 import sys
@@ -10,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from easy_scripts import verbs
-from easy_scripts.launcher.project import Project, project_version
+from easy_scripts.launcher.project import (
+    Project,
+    dated_version,
+    project_date,
+    project_version,
+)
 from easy_scripts.launcher.python_version import refuse_python
 from scripts.core.errors import SuiteError
 
@@ -53,11 +59,23 @@ def test_help_before_setup_says_how_to_get_on(verb, tmp_path, monkeypatch, capsy
     assert f"easy_scripts {verb}" in shown and "python -m easy_scripts setup" in shown
 
 
-def test_version_is_that_of_pyproject():
-    line = next(
-        line for line in (ROOT / "pyproject.toml").read_text().splitlines() if "version =" in line
+def test_version_and_date_are_those_of_pyproject():
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    version, date = (
+        next(line.split('"')[1] for line in lines if line.startswith(f"{key} ="))
+        for key in ("version", "released")
     )
-    assert start("--version").stdout == f"Easy LoRA {line.split(chr(34))[1]}\n"
+    assert start("--version").stdout == f"Easy LoRA {version} ({date})\n"
+    assert datetime.date.fromisoformat(date) and re.fullmatch(r"\d+\.\d+\.\d+", version)
+
+
+def test_neither_stands_anywhere_else():
+    """Files that say a version of their own would tell the old one after the next release."""
+    paths = [*ROOT.glob("*.bat"), ROOT / "README.md", *(ROOT / ".github").rglob("*.yml")]
+    paths += (ROOT / "easy_scripts" / "install").glob("installer*")
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert project_version() not in text and project_date() not in text, path
 
 
 def test_a_missing_pyproject_is_told(tmp_path):
@@ -67,7 +85,7 @@ def test_a_missing_pyproject_is_told(tmp_path):
 
 def test_from_another_folder(tmp_path):
     result = start("--version", folder=tmp_path, door=(str(ROOT / "easy_scripts"),))
-    assert result.stdout == f"Easy LoRA {project_version()}\n", result.stderr
+    assert result.stdout == f"Easy LoRA {dated_version()}\n", result.stderr
 
 
 def test_an_unknown_verb_is_told_with_those_that_exist():

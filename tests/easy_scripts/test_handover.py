@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from private_python import posix_only, put_python
 
 from easy_scripts.launcher import handover
+from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.handover import (
     child_environment,
+    open_setup,
     open_window,
     run_module,
     work_environment,
@@ -41,6 +45,7 @@ sys.exit(2)
 """
 DRIVER = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from easy_scripts.launcher.handover import run_module
@@ -59,8 +64,7 @@ def project(tmp_path):
     (scripts / "__init__.py").write_text("")
     (scripts / "work.py").write_text(WORK)
     (scripts / "sibling.py").write_text("NAME = 'sibling'\n")
-    project.python.parent.mkdir(parents=True)
-    project.python.symlink_to(sys.executable)
+    put_python(project)
     return project
 
 
@@ -108,6 +112,7 @@ def test_work_goes_without_the_network_and_with_what_the_stamp_says():
     assert work["BNB_CUDA_VERSION"] == "126"
 
 
+@posix_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_request_to_stop_reaches_the_child_once_and_is_waited_for(project, tmp_path, number):
     sign = tmp_path / "sign"
@@ -128,6 +133,7 @@ def test_a_request_to_stop_reaches_the_child_once_and_is_waited_for(project, tmp
     assert sign.read_text() == "saved after 1"
 
 
+@posix_only
 def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
     (project.root / "scripts" / "work.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     assert run_module(project, "scripts.work", [], {}) == 137
@@ -140,6 +146,29 @@ def test_a_window_that_lives_is_left_alone(project, tmp_path, monkeypatch):
     (project.root / "scripts" / "work.py").write_text(work)
     assert open_window(project, "scripts.work", [str(sign)], {}) == 0
     os.kill(int(sign.read_text()), signal.SIGTERM)
+
+
+def test_set_up_opens_with_the_python_below_the_environment(project, monkeypatch):
+    """As after a double-click, so that it shows its window; not by what it may have to replace."""
+    told = project.root / "told.json"
+    (project.root / "easy_scripts").mkdir()
+    (project.root / "easy_scripts" / "__main__.py").write_text(
+        "import json, os, sys\nfrom pathlib import Path\n"
+        f"part = Path({str(told)!r} + '.part')\n"
+        "part.write_text(json.dumps([sys.executable, sys.argv[1:], dict(os.environ)]))\n"
+        f"part.rename({str(told)!r})\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("PYTHONPATH", "/x")
+    open_setup(project)
+    deadline = time.monotonic() + 20
+    while not told.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    python, arguments, environment = json.loads(told.read_text())
+    assert os.path.realpath(python) == os.path.realpath(sys._base_executable)
+    assert arguments == ["setup"]
+    assert clicked(environment) and "PYTHONPATH" not in environment
 
 
 def test_a_window_that_dies_at_once_is_told(project, capfd):

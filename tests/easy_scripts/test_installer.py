@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 
 from easy_scripts.install import installer
 from easy_scripts.install.pack import write_zip
+from easy_scripts.launcher.project import project_date
 from scripts.core.errors import SuiteError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,9 +102,67 @@ def test_an_installer_without_its_payload_says_so():
         installer.payload()
 
 
+@pytest.mark.parametrize(
+    ("menu", "desktop", "names"),
+    [(True, False, ["Programs"]), (False, True, ["Desktop"]), (True, True, ["Programs", "Desktop"]),
+     (False, False, [])],
+)  # fmt: skip
+def test_shortcuts_go_where_they_are_wanted(tmp_path, monkeypatch, menu, desktop, names):
+    for name in ("Programs", "Desktop"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(installer, "shell_folder", lambda name: tmp_path / name)
+    assert installer.shortcut_places(menu, desktop) == [tmp_path / name for name in names]
+    monkeypatch.setattr(installer, "shell_folder", lambda name: tmp_path / "gone")
+    assert installer.shortcut_places(menu, desktop) == []
+
+
+def can_be_packed():
+    """Whether PyInstaller can take this Python along: it needs it as a library."""
+    if sys.platform != "linux":
+        return False
+    library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LDLIBRARY"))
+    return library.suffix != ".a" and library.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_be_packed(), reason="this Python is no library")
+def test_the_same_spec_builds_on_linux(tmp_path):
+    tools, source, target = tmp_path / "tools", tmp_path / "source", tmp_path / "Äpfel & Birnen"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(tools)]
+    subprocess.run([*pip, "pyinstaller==6.22.3"], check=True)
+    for name in ("easy_scripts", "scripts/core", "docs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml", ROOT / "scripts" / "__init__.py"):
+        shutil.copy(path, source / path.relative_to(ROOT))
+    write_zip(source / "build" / "EasyLoRA.zip", source)
+    subprocess.run(
+        [sys.executable, "-m", "PyInstaller", "--log-level", "ERROR",
+         "easy_scripts/install/installer.spec"],
+        cwd=source, env={**os.environ, "PYTHONPATH": str(tools)}, check=True,
+    )  # fmt: skip
+    program = source / "dist" / "EasyLoRA-Setup"
+    command = [str(program), "--silent", "--no-setup", "--folder", str(target)]
+    if shutil.disk_usage(tmp_path).free > installer.NEEDED_GB * 1e9:
+        assert subprocess.run(command).returncode == 0
+        assert (target / "setup.bat").exists()
+    (target / installer.LIST).unlink(missing_ok=True)
+    target.mkdir(exist_ok=True)
+    shutil.rmtree(target / "easy_scripts", ignore_errors=True)
+    (target / "letter.txt").write_text("mine")
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 1 and "holds other files" in refused.stderr
+
+
 def test_every_tool_gets_a_shortcut():
     tools = {path.name for path in ROOT.glob("*.bat")} - {"uninstall.bat"}
     assert set(installer.SHORTCUTS.values()) == tools
+
+
+def test_the_zip_bears_the_day_of_the_version(tmp_path):
+    write_zip(tmp_path / "EasyLoRA.zip")
+    with zipfile.ZipFile(tmp_path / "EasyLoRA.zip") as packed:
+        days = {entry.date_time[:3] for entry in packed.infolist()}
+    assert days == {tuple(int(part) for part in project_date().split("-"))}
 
 
 def test_the_zip_holds_what_is_needed_and_nothing_more(tmp_path):

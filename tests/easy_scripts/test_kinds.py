@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from private_python import posix_only
 
 from easy_scripts.install import graphics, nvidia
 from easy_scripts.install.card_names import capability_of
@@ -208,11 +209,13 @@ def test_a_missing_tool_means_no_card(tmp_path, monkeypatch):
     assert nvidia.detect() == Graphics()
 
 
+@posix_only
 def test_a_failing_tool_means_no_card(tmp_path, monkeypatch):
     make_nvidia_smi(tmp_path, monkeypatch, "echo 'Tesla T4, 7.5, 15360'; exit 9")
     assert nvidia.detect() == Graphics()
 
 
+@posix_only
 def test_a_hanging_tool_means_no_card_and_costs_little(tmp_path, monkeypatch):
     make_nvidia_smi(tmp_path, monkeypatch, "exec sleep 30")
     monkeypatch.setattr(nvidia, "SECONDS", 0.3)
@@ -221,6 +224,7 @@ def test_a_hanging_tool_means_no_card_and_costs_little(tmp_path, monkeypatch):
     assert time.monotonic() - started < 5
 
 
+@posix_only
 def test_a_working_tool_is_believed(tmp_path, monkeypatch):
     make_nvidia_smi(
         tmp_path,

@@ -10,19 +10,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from breaking_index import breaking_index
 from made_up_wheels import make_torch, make_wheel, repack_pip
+from private_python import posix_only
 
+from easy_scripts.install import install_packages, pip_steps, skeleton
 from easy_scripts.install import make_environment as making
-from easy_scripts.install import pip_steps, skeleton
+from easy_scripts.install.bitsandbytes_patch import EightBit
 from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes, check_environment, make_environment
 from easy_scripts.install.setup_lock import setup_lock
+from easy_scripts.launcher.handover import work_environment
 from easy_scripts.launcher.judge import State, judge, read_json
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
@@ -30,7 +33,10 @@ from scripts.core.events import Note, Stage
 
 DRIVER = Path(__file__).with_name("set_up_made_up_project.py")
 TINY = {"tiny.py": "NAME = 'tiny'\n", "tiny_data.txt": "x" * 1000}
-WISHES = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False)
+WISHES = Wishes(
+    kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False,
+    fetch=lambda wanted, folder, report: None,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +278,19 @@ def test_damage_is_found_and_mended(moved, damage):
     assert not list(site(moved).glob("~*"))
 
 
+def test_eight_bit_optimisers_that_fail_are_told_to_the_work(moved, monkeypatch):
+    set_up(moved)
+    results = [EightBit(False, "no library for CUDA 13.0", "RTX 3060 12 GB"),
+               EightBit(True, "", "RTX 3060 12 GB", {"BNB_CUDA_VERSION": "128"})]  # fmt: skip
+    monkeypatch.setattr(making, "prepare_eight_bit", lambda *_: results.pop(0))
+    set_up(moved)
+    stamp = read_json(moved.stamp)
+    assert stamp["environment"] == {"EASY_LORA_NO_8BIT": "no library for CUDA 13.0"}
+    assert work_environment({}, stamp)["EASY_LORA_NO_8BIT"] == "no library for CUDA 13.0"
+    set_up(moved)
+    assert read_json(moved.stamp)["environment"] == {"BNB_CUDA_VERSION": "128"}
+
+
 def test_a_changed_lock_brings_the_new_version(moved, wheels):
     set_up(moved)
     write_locks(moved, wheels, tiny="1.1")
@@ -300,6 +319,7 @@ def run_driver(project, *arguments):
     )
 
 
+@posix_only
 @pytest.mark.parametrize(
     "stage",
     [
@@ -319,35 +339,6 @@ def test_killed_when_a_step_begins(empty, stage):
     assert check_environment(empty, WISHES, lambda event: None) is None
 
 
-def wait_until_free(project):
-    """Wait for the lock of a set-up that was killed a moment ago."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with setup_lock(project.logs):
-                return
-        except SuiteError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 1.4, 2.0, 2.7, 3.5, 4.4, 5.4, 6.5])
-def test_killed_with_all_its_children_at_some_point(empty, seconds):
-    process = subprocess.Popen(
-        [sys.executable, str(DRIVER), str(empty.root)],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    wait_until_free(empty)  # its pip holds the lock until it is really dead
-    set_up(empty)
-    assert judge(empty).whole
-    assert check_environment(empty, WISHES, lambda event: None) is None
-
-
 def test_a_second_setup_is_refused_and_a_stale_lock_is_not(empty):
     with setup_lock(empty.logs):
         refused = run_driver(empty)
@@ -360,6 +351,7 @@ def test_a_second_setup_is_refused_and_a_stale_lock_is_not(empty):
         pass
 
 
+@posix_only
 def test_the_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
     with setup_lock(tmp_path) as lock:
         child = subprocess.Popen(["sleep", "30"], pass_fds=(lock,))
@@ -385,6 +377,26 @@ def test_the_build_that_arrived_is_told_and_changed_when_the_index_answers(moved
     assert read_json(moved.stamp)["torch"]["version"] == "2.13.0+cu126"
     assert read_json(moved.stamp)["torch"]["cuda"] == "12.6"
     assert asked == ["https://download.pytorch.org/whl/cu126/torch/"]
+
+
+def test_every_later_step_pins_torch(moved, monkeypatch):
+    """An unpinned step would swap the build that was chosen for the newest one of the index."""
+    calls = []
+
+    def install(workshop, arguments, doing, on_line=None):
+        pins = [Path(word).read_text() for flag, word in pairwise(arguments) if flag == "-c"]
+        calls.append((list(arguments), "".join(pins)))
+        real(workshop, arguments, doing, on_line)
+
+    real = install_packages.pip_install
+    monkeypatch.setattr(install_packages, "pip_install", install)
+    lose_a_file(moved)
+    (site(moved) / "torch" / "version.py").unlink()
+    set_up(moved, replace(WISHES, extra="test"))
+    assert judge(moved, "test").whole
+    assert len(calls) == 3  # the extra, the damaged package, the damaged torch
+    for arguments, pins in calls:
+        assert "torch==2.13.0" in [*arguments, *pins.splitlines()] or "--no-deps" in arguments
 
 
 def test_an_index_with_the_wrong_build_is_not_believed(moved, own_index):
@@ -451,13 +463,32 @@ def test_a_python_without_venv_gets_the_remedy(empty, monkeypatch):
         set_up(empty)
 
 
-def test_a_folder_without_permission(empty, monkeypatch):
-    def denied(*_):
-        raise PermissionError(13, "Permission denied")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied"), "write into its folder .*Permission denied"),
+        (OSError(28, "No space left on device"), r"The disk is full: setup\.lock could not be"),
+    ],
+)
+def test_a_folder_in_which_nothing_can_be_written(empty, monkeypatch, error, sentence):
+    def refuse(*_):
+        raise error
 
-    monkeypatch.setattr(os, "open", denied)  # root, as in CI, may write anywhere
-    with pytest.raises(SuiteError, match=r"cannot write into its folder .*Permission denied"):
+    monkeypatch.setattr(os, "open", refuse)  # root, as in CI, may write anywhere
+    with pytest.raises(SuiteError, match=sentence):
         set_up(empty)
+
+
+def test_an_error_of_the_system_in_mid_work_is_a_sentence(moved, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    set_up(moved)
+    monkeypatch.setattr(making, "inspect", fail)
+    monkeypatch.setattr(making.PackageInstaller, "install", fail)
+    for work in (check_environment, make_environment):
+        with pytest.raises(SuiteError, match=r"could not go on\. The disk is full\. Make room"):
+            work(moved, WISHES, lambda event: None)
 
 
 def test_the_kind_is_chosen_once_and_kept_until_asked_again(moved):
@@ -480,10 +511,8 @@ def test_a_machine_that_nothing_fits_is_told_what_to_change(empty):
 
 
 def test_nothing_is_touched_while_a_training_runs(moved):
-    """A program that lies in the environment, as the training's Python does on Windows."""
-    program = moved.environment / "bin" / "at_work"
-    shutil.copy("/bin/sleep", program)
-    work = subprocess.Popen([str(program), "30"])
+    set_up(moved)
+    work = subprocess.Popen([str(moved.python), "-c", "import time; time.sleep(30)"])
     try:
         with pytest.raises(SuiteError, match=rf"at work in this folder \(process {work.pid}\)"):
             set_up(moved)
@@ -512,15 +541,6 @@ def use_index(monkeypatch, address):
     monkeypatch.setenv("PIP_INDEX_URL", address)
 
 
-def test_downloads_that_break_off_go_on_where_they_stopped(empty, large_wheels, monkeypatch):
-    with breaking_index(large_wheels, breaks=3) as (address, asked):
-        use_index(monkeypatch, address)
-        set_up(empty)
-    assert asked["tiny-1.0-py3-none-any.whl"] == 4  # and not one set-up after the other
-    assert judge(empty).whole
-    assert check_environment(empty, WISHES, lambda event: None) is None
-
-
 @pytest.mark.slow
 def test_downloads_that_always_break_are_one_sentence_and_a_rerun_mends(
     empty, large_wheels, monkeypatch
@@ -542,6 +562,7 @@ def test_downloads_that_always_break_are_one_sentence_and_a_rerun_mends(
 WINDOW = """
 import sys
 from dataclasses import replace
+from itertools import pairwise
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from easy_scripts.install.command import run_for_window
@@ -552,7 +573,8 @@ sys.exit(run_for_window(Project(Path(sys.argv[1])), wishes, with_bake=False))
 """
 
 
-def test_a_window_gets_events_and_can_stop(moved):
+@pytest.mark.parametrize("how", ["asked", "gone"])
+def test_a_window_gets_events_and_can_stop(moved, how):
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", WINDOW, str(moved.root), str(root)]
     with subprocess.Popen(
@@ -563,11 +585,17 @@ def test_a_window_gets_events_and_can_stop(moved):
     assert events[-1]["text"].startswith("Ready: the processor")
     assert {"stage", "note", "done"} <= {event["event"] for event in events}
     shutil.rmtree(moved.environment)
+    deaf = ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"]  # as shells have it
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
+        [*command[:2], "\n".join([*deaf, WINDOW]), *command[3:]],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
         child.stdout.readline()
-        child.stdin.close()  # the window is gone
+        if how == "asked":
+            child.stdin.write("stop\n")
+            child.stdin.flush()
+        else:
+            child.stdin.close()
         events = [json.loads(line) for line in child.stdout]
     assert child.returncode == 2
     assert "goes on where it stopped" in events[-1]["message"]

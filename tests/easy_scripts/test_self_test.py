@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
+from private_python import put_python
 
 from easy_scripts.install import command
-from easy_scripts.install.self_test import Proof, bake, ready_line
+from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
 from easy_scripts.launcher.project import Project
+from scripts.core.events import Problem, Stage
 
 STAMP = {
     "device": "NVIDIA GeForce RTX 3060 12 GB",
@@ -58,8 +58,7 @@ def project(tmp_path):
         "sys.exit(int(pathlib.Path('code.txt').read_text()))\n"
     )
     (project.root / "code.txt").write_text("0")
-    project.python.parent.mkdir(parents=True)
-    project.python.symlink_to(sys.executable)
+    put_python(project)
     return project
 
 
@@ -81,6 +80,32 @@ def test_a_failed_bake_is_no_proof(project):
     assert bake(project, STAMP).code == 1
     assert bake(project, STAMP).code == 1
     assert bakes(project) == 2
+
+
+EVENTS = """
+import json, sys
+for number in (1, 2):
+    print(json.dumps({"event": "step", "done": number, "total": 2, "epoch": 1, "loss": 0.1,
+                      "learning_rates": {}}), flush=True)
+print("a stray line", flush=True)
+print(json.dumps({"event": "problem", "message": "The disk is full."}), flush=True)
+sys.exit(3 if sys.argv[1:] != ["--events"] else 2 if sys.stdin.read() == "" else 4)
+"""
+
+
+def test_a_window_is_told_how_far_it_is_and_stops_it(project, monkeypatch):
+    """Asked to stop, the bake gets the end of its stdin, and time to save."""
+    (project.root / "scripts" / "practice" / "__main__.py").write_text(EVENTS)
+    events = []
+
+    def report(event):
+        events.append(event)
+        if isinstance(event, Problem):
+            raise KeyboardInterrupt
+
+    assert bake(project, STAMP, report).code == 2
+    assert events == [Stage(BAKING, 1, 2), Stage(BAKING, 2, 2), Problem("The disk is full.")]
+    assert not project.proof.exists()
 
 
 @pytest.mark.parametrize(("code", "arguments"), [(0, []), (2, []), (0, ["--no-bake"])])

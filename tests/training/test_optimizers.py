@@ -523,3 +523,15 @@ def test_resuming_is_bit_exact(name, tmp_path):
     scheduler.load_state_dict(state["scheduler"])
     take(weight, optimizer, scheduler, range(3, 6))
     assert torch.equal(weight, unbroken[0])
+
+
+@pytest.mark.parametrize("name", ["AdamW8bit", "Lion8bit", "bitsandbytes.optim.AdamW8bit"])
+def test_what_setup_saw_fail_is_not_tried_and_the_plan_says_so(name, monkeypatch):
+    stand_in = "Lion" if "Lion" in name else "AdamW"
+    assert choose_optimizer(TrainSettings(optimizer_type=name)).entry.stand_in == stand_in
+    monkeypatch.setenv("EASY_LORA_NO_8BIT", "no library for CUDA 13.0")
+    settings = TrainSettings(optimizer_type=name)
+    assert choose_optimizer(settings).entry.name == stand_in
+    [note] = validate_optimizer(settings)
+    assert f"does not run on this machine (no library for CUDA 13.0), so {stand_in} is used" in note
+    assert validate_optimizer(TrainSettings(optimizer_type="AdamW")) == []

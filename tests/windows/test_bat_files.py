@@ -19,6 +19,8 @@ TORTURES = [
     "(brackets) [x] {y}", "it's, a=b;c", "Größe äöü", "Кириллица", "日本語",
 ]  # fmt: skip
 
+SHELL_FOLDERS = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders"
+
 
 def verb_of(name):
     (verb,) = re.findall(r'start\.bat" (\w+) %\*', (ROOT / name).read_text("ascii"))
@@ -260,13 +262,22 @@ def test_uninstalling_keeps_what_is_the_users(computer, answer, removed):
     project = computer.folder / "Tom & Ann!"
     fetched = [project / ".venv" / "x", project / "cache" / "x", computer.place / "python" / "x"]
     own = [project / "output" / "cat.safetensors", project / "logs" / "x", project / "setup.bat"]
+    profile = computer.place.parents[2]
+    desktop = computer.folder / "OneDrive & co" / "Desktop"  # where OneDrive may have moved it
+    menu = profile / "AppData/Roaming/Microsoft/Windows/Start Menu/Programs"
+    fetched += [place / "Easy LoRA - Train.lnk" for place in (desktop, menu)]
+    own += [place / "Easy Money.lnk" for place in (desktop, menu)]
     for path in fetched + own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     shutil.copy(ROOT / "uninstall.bat", project)
+    computer.wine.run(
+        ["reg", "add", SHELL_FOLDERS, "/v", "Desktop", "/d", windows_path(desktop), "/f"],
+        computer.folder,
+    )
     code, _, shown = computer.start("uninstall.bat", answer, folder=project)
     assert code == (0 if removed else 2), shown
-    assert [path.exists() for path in fetched] == [not removed] * 3
+    assert [path.exists() for path in fetched] == [not removed] * 5
     assert all(path.exists() for path in own)
 
 

@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from wine_pc import ROOT, Wine, windows_path
+from wine_pc import ROOT, WINE, Wine, windows_path
+
+from easy_scripts.launcher.project import project_version
 
 pytestmark = pytest.mark.slow
 sys.path.append(str(ROOT / "tests" / "easy_scripts"))
@@ -99,6 +102,37 @@ def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
     assert Path(pc.project / "logs").exists()
 
 
+# The tests of what behaves in its own way on Windows; -k: of those that set up, a few.
+ON_WINDOWS = ("handover", "self_test", "launcher_judge", "doctor", "bitsandbytes_patch",
+              "fetch_wheel", "make_environment")  # fmt: skip
+FEW = (
+    "not real_package and not that_of_adamw and (not make_environment or moved_folder or "
+    "build_that_arrived or training_runs or damage_pip)"
+)
+
+
+def test_the_tests_of_set_up_pass_with_a_windows_python(wine, windows_python, tmp_path):
+    """What is started, found, mended and killed there is another system's."""
+    packages, source = tmp_path / "packages", tmp_path / "EasyLoRA"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages),
+         "--platform", "win_amd64", "--python-version", "3.11", "--only-binary=:all:",
+         "pytest==9.2.0", "colorama"],
+        check=True,
+    )  # fmt: skip
+    for name in ("easy_scripts", "scripts", "tests/easy_scripts", "tests/data/gpus"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", source)
+    files = [f"tests/easy_scripts/test_{name}.py" for name in ON_WINDOWS]
+    done = wine.run(
+        [windows_path(windows_python / "python.exe"), "-m", "pytest", "--noconftest", "-k", FEW,
+         "-p", "no:cacheprovider", r"--basetemp=C:\t", *files],
+        source, {"PYTHONPATH": windows_path(packages)}, seconds=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "[100%]" in done.stdout
+
+
 WINDOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -136,8 +170,8 @@ TITLES = {
 
 
 @pytest.fixture
-def run_on_screen(pc, windows_python, tmp_path):
-    """A function: run a script with Windows' Python on a screen and in a Windows of its own."""
+def wine_on_screen(pc, tmp_path):
+    """A Windows of its own with a screen."""
     if not shutil.which("Xvfb"):
         pytest.skip("Xvfb is not installed")
     read, write = os.pipe()
@@ -150,19 +184,25 @@ def run_on_screen(pc, windows_python, tmp_path):
         display = {"DISPLAY": f":{answer.readline().strip()}"}
     wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
     wine.prefix.mkdir()
+    try:
+        with wine.kept_warm():
+            yield wine
+    finally:
+        screen.terminate()
+        screen.wait()
+
+
+@pytest.fixture
+def run_on_screen(wine_on_screen, windows_python, tmp_path):
+    """A function: run a script with Windows' Python on that screen."""
 
     def run(text, *words):
         script = tmp_path / "window.py"
         script.write_text(text)
         python = windows_path(windows_python / "python.exe")
-        return wine.run([python, windows_path(script), *words], tmp_path).stdout
+        return wine_on_screen.run([python, windows_path(script), *words], tmp_path).stdout
 
-    try:
-        with wine.kept_warm():
-            yield run
-    finally:
-        screen.terminate()
-        screen.wait()
+    return run
 
 
 def test_the_window_of_setup_opens(run_on_screen, pc):
@@ -196,8 +236,17 @@ def pyinstaller(tmp_path_factory):
     return folder
 
 
+def wait_for_window(wine, title):
+    """Wait until a window bears the title."""
+    end = time.monotonic() + 60
+    search = ["xdotool", "search", "--onlyvisible", "--name", title]
+    while subprocess.run(search, env={**os.environ, **wine.screen}, capture_output=True).returncode:
+        assert time.monotonic() < end, f"no window {title}"
+        time.sleep(0.2)
+
+
 def test_the_installer_is_built_and_unpacks_a_folder_that_works(
-    pc, windows_python, pyinstaller, tmp_path
+    pc, windows_python, pyinstaller, wine_on_screen, tmp_path
 ):
     python = windows_path(windows_python / "python.exe")
     source = tmp_path / "source"
@@ -222,3 +271,14 @@ def test_the_installer_is_built_and_unpacks_a_folder_that_works(
     assert done.returncode == 0, done.stdout
     code, _, shown = pc.start("setup.bat", "--check", folder=target)
     assert code == 1 and "has not been set up in this folder yet" in shown
+    version = project_version().encode("utf-16-le")
+    assert version in program.read_bytes(), "Explorer is to show the version"
+    window = subprocess.Popen(
+        [WINE, windows_path(program)], env=wine_on_screen.variables, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for_window(wine_on_screen, "Install Easy LoRA")
+    finally:
+        window.kill()
+        window.wait()

@@ -50,13 +50,17 @@ class Wine:
     screen: Mapping[str, str] = field(default_factory=dict)  # DISPLAY, where windows are wanted
 
     def run(
-        self, command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        seconds: float = 300,
     ) -> subprocess.CompletedProcess:
         """Run a command in `folder`, with no more than these variables of ours."""
         return subprocess.run(
             [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=300, encoding="utf-8", errors="replace",
+            timeout=seconds, encoding="utf-8", errors="replace",
         )  # fmt: skip
 
     @property

@@ -8,7 +8,7 @@ import tkinter
 import pytest
 
 from easy_scripts.install import installer_window, setup_window
-from easy_scripts.install.doctor import Examination
+from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.child import Ended, LogLine
 from scripts.core.errors import SuiteError
@@ -35,6 +35,11 @@ def until(window, condition):
         assert time.monotonic() < deadline
         window.root.update()
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "en")
 
 
 @pytest.fixture
@@ -64,8 +69,8 @@ def test_it_shows_how_it_goes_and_the_last_line(running):
     assert child.command == ("easy_scripts", ["setup", "--no-bake", "--events"])
     child.coming = [Stage("Downloading torch, MB", 25, 100), LogLine("Collecting torch")]
     until(running, lambda: "Collecting torch" in running.log.get("1.0", "end"))
-    assert running.stage["text"] == "Downloading torch, MB"
-    assert float(running.bar["value"]) == 25 and running.time["text"] == "25 of 100"
+    assert running.stage["text"] == "Downloading torch"
+    assert float(running.bar["value"]) == 25 and running.time["text"] == "25 of 100 MB"
     child.coming = [Note("Ready: the processor, 8-bit optimisers yes."), Ended(0)]
     until(running, lambda: running.leave["text"] == "Close")
     assert running.notes["text"].startswith("Ready:") and running.code == 0
@@ -77,8 +82,8 @@ def test_afterwards_the_training_wizard_can_be_opened(running, monkeypatch, code
     opened = []
     monkeypatch.setattr(setup_window, "open_window", lambda *given: opened.append(given) or code)
     running._child.coming = [Ended(0)]
-    until(running, running.train.winfo_manager)
-    running.train.invoke()
+    until(running, running.onward.winfo_manager)
+    running.onward.invoke()
     until(running, lambda: opened and (code == 0 or running.problem["text"]))
     assert opened[0][1:3] == ("easy_scripts.window", ["train"])
 
@@ -95,9 +100,25 @@ def test_stopping_asks_the_child_and_waits_for_it(running):
     child = running._child
     running.leave.invoke()
     assert child.asked == ["stop"]
+    child.coming = [Stage("Installing PyTorch 2.13.0"), LogLine("still at it")]
+    until(running, lambda: "still at it" in running.log.get("1.0", "end"))
+    assert running.stage["text"] == "Stopping as soon as it is safe…"
     child.coming = [Ended(2)]
     until(running, lambda: running.leave["text"] == "Close")
     assert running.code == 2
+
+
+def test_without_its_bake_it_can_be_used_all_the_same(running, monkeypatch):
+    """The tool that opened this window need not wait for the bake."""
+    monkeypatch.setattr(setup_window, "judge", lambda project: Judgement(State.WHOLE, "", {}))
+    running._reason = "Easy LoRA has not been set up in this folder yet."
+    running._child.coming = [Note("The practice bake was stopped; everything is set up."), Ended(2)]
+    until(running, running.onward.winfo_manager)
+    assert running.stage["text"].startswith("Easy LoRA can be used")
+    running.onward.invoke()
+    assert running.code == 0
+    with pytest.raises(tkinter.TclError):
+        running.root.winfo_exists()
 
 
 def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
@@ -110,18 +131,10 @@ def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
     window.close()
 
 
-def test_the_doctor_is_one_button_away(window, tmp_path, monkeypatch):
-    monkeypatch.setattr(setup_window, "examine", lambda project, with_windows: Examination())
-    until(window, lambda: window.notes["text"])
-    window.doctor.invoke()
-    until(window, lambda: "needed is in order" in window.log.get("1.0", "end"))
-    assert list((tmp_path / "logs").glob("doctor-*.txt"))
-
-
 def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
     unpacked = []
     monkeypatch.setattr(installer_window, "payload", lambda: tmp_path)
-    monkeypatch.setattr(installer_window, "shortcut_places", lambda desktop: [])
+    monkeypatch.setattr(installer_window, "shortcut_places", lambda menu, desktop: [])
     monkeypatch.setattr(installer_window, "run_setup", lambda folder, silently: 0)
 
     def unpack(packed, folder):

@@ -44,8 +44,10 @@ def sources() -> str:
     folders = ("easy_scripts/wizard", "easy_scripts/lora_pages", "easy_scripts/train_pages")
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
     files += [
-        ROOT / "easy_scripts" / f"{name}.py" for name in ("resize", "merge", "extract", "train")
-    ]
+        ROOT / "easy_scripts" / f"{name}.py"
+        for name in ("resize", "merge", "extract", "train", "install/setup_window",
+                     "install/installer_window")
+    ]  # fmt: skip
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 

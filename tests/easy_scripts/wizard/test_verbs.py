@@ -7,6 +7,10 @@ import os
 import pytest
 
 from easy_scripts import merge, resize, verbs, window
+from easy_scripts.install import command
+from easy_scripts.launcher.judge import Judgement, State
+
+setup_window = pytest.importorskip("easy_scripts.install.setup_window", reason="no Tk")
 
 
 @pytest.fixture
@@ -33,6 +37,41 @@ def test_flags_decide(verb, started):
         (f"scripts.{verb}_lora", ["--model", "a.pt", "--new_rank", "8"]),
         (f"scripts.{verb}_lora", ["--help"]),
     ]
+
+
+MOVED = Judgement(State.MOVED, "The folder was moved here from C:\\x.", {"kind": "cpu"})
+WHOLE = Judgement(State.WHOLE, "", {"kind": "cpu"})
+
+
+@pytest.mark.parametrize(
+    ("clicked", "code", "steps"),
+    [
+        ("", 0, ["set up in the console", "the tool"]),
+        ("lora_resize.bat", 0, ["offered", "the tool"]),
+        ("lora_resize.bat", 2, ["offered"]),  # the window was closed
+    ],
+)
+def test_a_tool_without_its_environment_offers_set_up(monkeypatch, capsys, clicked, code, steps):
+    done, states = [], [MOVED, WHOLE]
+
+    def show(project, arguments, reason):
+        assert (arguments, reason) == ([], MOVED.sentence)
+        done.append("offered")
+        return code
+
+    def ensure(project, wishes):
+        done.append("set up in the console")
+        return code
+
+    monkeypatch.setenv("EASY_LORA_CLICKED", clicked)
+    monkeypatch.setattr(verbs, "judge", lambda project, extra: states.pop(0))
+    monkeypatch.setattr(setup_window, "show", show)
+    monkeypatch.setattr(command, "ensure_environment", ensure)
+    for way in ("run_module", "open_window"):
+        monkeypatch.setattr(verbs, way, lambda *_: done.append("the tool") or 0)
+    assert verbs.run(["resize", "a.safetensors"]) == code
+    assert done == steps
+    assert (MOVED.sentence in capsys.readouterr().out) == (not clicked)
 
 
 def test_files_on_the_command_line_are_filled_in(tmp_path, monkeypatch):
