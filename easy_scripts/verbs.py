@@ -21,6 +21,8 @@ from scripts.core.errors import SuiteError
 
 MENDABLE, BUG = 1, 70
 HELP_FLAGS = ("-h", "--help")
+# pytest-xdist: a process for each core, but no more than the memory of a PC is enough for.
+SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,12 @@ def test(arguments: Sequence[str]) -> int:
             "python -m easy_scripts test [PYTEST ARGUMENTS]\n\n"
             "Installs what the tests need and runs them all with pytest, but for those that take "
             'minutes;\nto run those too: python -m easy_scripts test -m ""\n'
-            "Paths are those in the project folder: python -m easy_scripts test tests/dataset"
+            "Paths are those in the project folder: python -m easy_scripts test tests/dataset\n"
+            "Several processes share the work, four at most; -n 0 runs them in one."
         )
         return 0
+    if not any(word.startswith(("-n", "-p", "--version")) or "::" in word for word in arguments):
+        arguments = [*SIDE_BY_SIDE, *arguments]
     return run_in_environment("test", "pytest", arguments, extra="test", in_project=True)
 
 

@@ -3,7 +3,7 @@
     def main(argv=None):
         return run_tool("merge_lora", __doc__, MergeSettings, read_merge_settings, _work, argv)
 
-The work imports NumPy only when it runs, so that --help answers at once.
+The work imports NumPy or torch only when it runs, so that --help answers at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def run_tool(
     work: Callable[[S, Report, Control], Path | None],
     argv: Sequence[str] | None = None,
     also: Sequence[str] = (),
+    one_thread: bool = True,
 ) -> int:
     """Read the command line of a tool, do its work, and return the exit code.
 
@@ -45,6 +46,7 @@ def run_tool(
         read: raw values by name -> (settings, notes on what was renamed or left out).
         work: does it; gives the path of the result, if there is one.
         also: flags of other tools that `read` knows what to do with.
+        one_thread: whether matrix products get one thread each, for work that makes its own.
     """
     words = sys.argv[1:] if argv is None else argv
     parser = FlagParser(prog=f"python -m scripts.{name}", description=description)
@@ -66,7 +68,7 @@ def run_tool(
         report(Start(name))
         for note in notes:
             report(Note(note))
-        for variable in ONE_THREAD:
+        for variable in ONE_THREAD if one_thread else ():
             os.environ.setdefault(variable, "1")
         path = work(settings, report, control)
         report(Done(None if path is None else str(path), time.monotonic() - began))

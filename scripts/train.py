@@ -1,7 +1,8 @@
 """Train a LoRA: `python -m scripts.train --config run.json`, or with flags alone.
 
-`--plan` prints what would happen as one JSON object and trains nothing. `--events` writes JSON
-lines for a window. Flags win over the config file.
+`--plan` prints what would happen as one JSON object and trains nothing; `--trial` takes ten steps
+and tells how long all would take and, on a graphics card, how many pictures at once fit.
+`--events` writes JSON lines for a window. Flags win over the config file.
 """
 
 from __future__ import annotations
@@ -32,18 +33,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = read_flags(_parser(), words)
     except SuiteError as error:
         return refuse_command("train", error, words)
-    if "ACCELERATE_USE_CPU" in os.environ and not given["plan"]:
+    if "ACCELERATE_USE_CPU" in os.environ and not (given["plan"] or given["trial"]):
         from scripts.training.cpu_processes import missing_processes, run_processes
 
         if number := missing_processes():
             return run_processes(number, "scripts.train", words)
-    config, plan, events = given.pop("config"), given.pop("plan"), given.pop("events")
+    config, events = given.pop("config"), given.pop("events")
+    plan, trial = given.pop("plan"), given.pop("trial")
 
     def work(report: Report, control: Control) -> None:
         values = read_train_config(config) if config else {}
         settings, notes = read_train_settings(flags_over_config(given, values))
         if plan:
             report(Planned(_plan(settings, notes)))
+            return
+        if trial:
+            from scripts.training.trial import run_trial
+
+            run_trial(settings, report, control)
             return
         from scripts.training.start import train  # torch: only when really training
 
@@ -63,8 +70,12 @@ def _parser() -> FlagParser:
     parser = FlagParser(prog="python -m scripts.train", description=__doc__)
     parser.add_argument("--config", "--config_file", type=Path, metavar="FILE",
                         help="a config file, JSON or TOML")  # fmt: skip
-    parser.add_argument("--plan", action="store_true",
-                        help="print what would happen, as JSON, and train nothing")  # fmt: skip
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--plan", action="store_true",
+                         help="print what would happen, as JSON, and train nothing")  # fmt: skip
+    instead.add_argument("--trial", action="store_true",
+                         help="take ten steps, tell how long all would take, and save "
+                         "nothing")  # fmt: skip
     parser.add_argument("--events", action="store_true",
                         help="write events as JSON lines, read requests from stdin")  # fmt: skip
     other_tools = sorted({*NOT_NEEDED, *COMBINED_KEYS} - {"config_file"})

@@ -47,6 +47,7 @@ def test_a_command_line_of_sd_scripts_is_understood(plan):
         (["--nonsense"], ["nonsense: There is no setting called nonsense."]),
         (["stray"], ['"stray" belongs to no flag']),
         (["--network_dim"], ["--network_dim: expected one argument"]),
+        (["--trial"], ["--trial: not allowed with argument --plan"]),
     ],
 )
 def test_a_wrong_command_line_is_the_users_error(plan, words, parts):

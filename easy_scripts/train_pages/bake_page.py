@@ -11,6 +11,7 @@ from easy_scripts.bakes.kept import About, KeptBake, start_bake
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.figures import Figures
 from easy_scripts.train_pages.loss_curve import LossCurve
+from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.wizard.asking import show_page
@@ -75,12 +76,15 @@ class BakePage(WorkPage):
         self._newest: Step | None = None
         self._pausing = self._save_asked = self._let_go = False
         self._state, self._name, self._ran = "", str(self.answers["output_name"]), []
+        self._pace = PreviewPace()
         if self._attached:
             self._name = self._attached.about.name
             self.answers.update(self._attached.about.config)
         elif self._kind == BAKE and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
+        self._catching_up = bool(self._attached)  # all its events so far come at once
         super().enter()
+        self._catching_up = False
 
     def start_child(self, config: Path) -> KeptBake:
         """The training; or the practice bake, which has a folder in place of a config; or all
@@ -138,6 +142,8 @@ class BakePage(WorkPage):
 
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
+        if not self._catching_up:
+            self._pace.take(event, time.monotonic())
         if isinstance(event, Facts) and self._kind == QUEUE:
             self._name = event.facts.get("begins", self._name)
             self._ran += [event.facts["ended"]] if "ended" in event.facts else []
@@ -237,6 +243,7 @@ class BakePage(WorkPage):
         if done and self._kind == BAKE:
             memory.keep("paused", {})
         self.wizard.facts["practised"] = self._kind == PRACTICE
+        self.wizard.facts["preview_seconds"] = self._pace.seconds
         self.wizard.facts["ran"] = self._ran
         self._let_buttons(False)
         self._child.forget()

@@ -1,4 +1,5 @@
-"""The end: the finished file, its previews over time in one grid, and what to do next."""
+"""The end: the finished file, its previews over time in one grid, the offer to compare its versions
+at several strengths, and what to do next."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from pathlib import Path
 from tkinter import ttk
 
 from easy_scripts.queue.store import DONE, QueueStore
+from easy_scripts.train_pages.compare_versions import CompareVersions
 from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
+from easy_scripts.train_pages.saved_versions import saved_versions, spread
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
 from easy_scripts.wizard.theme import CAPTION
@@ -16,6 +19,7 @@ from scripts.core.events import Done, Note, Preview, Saved
 
 CELL = 118  # logical pixels
 MOST_COLUMNS, MOST_ROWS = 5, 4
+MOST_VERSIONS = 6
 SHEET = 620
 
 
@@ -25,6 +29,7 @@ class FinishedPage(Page):
     name = "finished"
     next_text = None
     cancel_text = "frame.close"
+    compare: CompareVersions | None = None
 
     def build(self, body: ttk.Frame) -> None:
         """An empty page; `enter` fills it."""
@@ -37,6 +42,7 @@ class FinishedPage(Page):
         for child in self._content.winfo_children():
             child.destroy()
         self._pictures.clear()
+        self.compare = None
         events = self.wizard.facts.get("events", [])
         done = next((event for event in events if isinstance(event, Done)), Done())
         if self.wizard.facts.get("ran"):
@@ -55,6 +61,7 @@ class FinishedPage(Page):
             self._show_sheet(Path(done.path or ""), events)
         else:
             self._show_grid([event for event in events if isinstance(event, Preview)])
+            self._offer_comparison(result)
             self._show_next(result)
 
     def _show_queue(self, ran: list[str]) -> None:
@@ -99,7 +106,7 @@ class FinishedPage(Page):
         if not rounds:
             return
         theme = self.theme
-        steps = _spread(list(rounds), MOST_COLUMNS)
+        steps = spread(list(rounds), MOST_COLUMNS)
         ttk.Label(self._content, text=self.texts("finished.previews"), style="Strong.TLabel").pack(
             anchor="w", pady=(theme.px(4), 0))  # fmt: skip
         ttk.Label(self._content, text=self.texts("finished.previews_about"), style="Muted.TLabel",
@@ -128,11 +135,24 @@ class FinishedPage(Page):
             self._pictures.append(picture)
             ttk.Label(self._content, image=picture).pack(anchor="w")
 
+    def _offer_comparison(self, result: Path) -> None:
+        versions = spread(saved_versions(result), MOST_VERSIONS)
+        if versions:
+            self.compare = CompareVersions(self._content, self.wizard, versions)
+            self.compare.pack(fill="x", pady=(self.theme.px(8), 0))
+
+    def leave(self) -> None:
+        """End the drawing, if there is one."""
+        if self.compare:
+            self.compare.close()
+
+    closing = leave
+
     def _show_next(self, path: Path) -> None:
         word = self.wizard.facts.get("trigger", "")
         word = f", {word}" if word else ""
-        lines = [self.texts("finished.copy"),
-                 self.texts("finished.prompt", lora=path.stem, word=word)]  # fmt: skip
+        prompt = self.texts("finished.prompt", lora=path.stem, strength="0.8", word=word)
+        lines = [self.texts("finished.copy"), prompt]
         ttk.Label(self._content, text=self.texts("finished.next"), style="Strong.TLabel").pack(
             anchor="w", pady=(self.theme.px(10), self.theme.px(2)))  # fmt: skip
         for line in lines:
@@ -157,13 +177,6 @@ class FinishedPage(Page):
     def focus_first(self) -> None:
         """The button that shows the file."""
         self._buttons[0].focus_set()
-
-
-def _spread(steps: list[int], most: int) -> list[int]:
-    """At most `most` of the steps, evenly spread, with the first and the last."""
-    if len(steps) <= most:
-        return steps
-    return [steps[round(index * (len(steps) - 1) / (most - 1))] for index in range(most)]
 
 
 def _open(path: str, _event: tkinter.Event) -> None:

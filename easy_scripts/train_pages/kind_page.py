@@ -8,12 +8,15 @@ from tkinter import ttk
 from typing import Any
 
 from easy_scripts.train_pages.graphics_card import Card, find_card
+from easy_scripts.train_pages.kind_words import in_words, time_in_words
+from easy_scripts.train_pages.trial_part import BATCH, CHOSEN, TrialPart
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.declare import show_value
 from scripts.settings.advice import Advice, Situation, advise
 from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
+from scripts.settings.calibration import PLACE
 
 OWN = "own"  # the settings stay as they were opened
 MEMORIES = ("6", "8", "10", "12", "16", "24", "32")
@@ -45,6 +48,7 @@ class KindPage(Page):
         self._sentence = ttk.Label(card, style="Strong.TLabel", wraplength=theme.px(610))
         self._sentence.pack(anchor="w", padx=theme.px(4))
         self._warning = ttk.Label(card, style="Warning.TLabel", wraplength=theme.px(610))
+        self._trial = TrialPart(card, self.wizard, self._apply)
         content = self.add_fold(body, "kind.reasons")
         self._reasons = ttk.Label(content, style="Muted.TLabel", font=CAPTION,
                                   wraplength=theme.px(620))  # fmt: skip
@@ -118,6 +122,15 @@ class KindPage(Page):
             self._own_button.grid()
         find_card(self.wizard, self._take_card)
 
+    def leave(self) -> None:
+        """A trial tells nothing to another page."""
+        self._trial.close()
+
+    def closing(self) -> None:
+        """End the trial that still runs."""
+        if self.frame:
+            self._trial.close()
+
     def _take_card(self, card: Card) -> None:
         text = card.name if card.present else self.texts("kind.no_card")
         self._card_name.configure(text=text)
@@ -135,13 +148,14 @@ class KindPage(Page):
             memory = max(1.0, float(self._memory.get().replace(",", ".")))
         except ValueError:
             memory = None
+        no_card = not card.present and memory is None
         return Situation(
             kind=self._kind.get(), effort=self._effort.get(), family=base.get("family", "sd1"),
             pictures=sum(one["pictures"] for one in folders) or 1, memory_gb=memory,
             preset=self._preset.get() if self._preset.get() in PRESETS else "standard",
             v_prediction=bool(base.get("v_prediction")), has_tags=_has_tags(dataset),
-            model_name=base.get("path", ""), bf16=card.bf16, device=card.name,
-            no_card=not card.present and memory is None,
+            model_name=base.get("path", ""), bf16=card.bf16, no_card=no_card,
+            device="CPU" if no_card else card.name,
         )  # fmt: skip
 
     def _apply(self) -> None:
@@ -152,15 +166,17 @@ class KindPage(Page):
                    "memory": self._memory}  # fmt: skip
         memory.keep("choices", {name: choice.get() for name, choice in choices.items()})
         self._warning.pack_forget()
+        situation = self._situation()
         if self._kind.get() == OWN:
-            self._sentence.configure(text=self.texts("kind.own_sentence"))
+            self._show_trial()
+            self._sentence.configure(text=self._own_sentence(situation))
             self._reasons.configure(text="")
             return
-        situation = self._situation()
-        advice = advise(situation)
+        advice = advise(situation, PLACE)
         values = self._with_folders(advice, situation)
         self._fill(values)
-        self._sentence.configure(text=self._in_words(advice, situation))
+        measured = self._trial.measured()
+        self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
         labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
         reasons = [f"{labels[name]} – {advice.reasons[name]}"
                    for name in REASONS if name in advice.reasons
@@ -168,7 +184,23 @@ class KindPage(Page):
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
             self._warning.configure(text="\n".join(advice.warnings))
-            self._warning.pack(anchor="w", padx=self.theme.px(4), pady=(self.theme.px(6), 0))
+            self._warning.pack(anchor="w", padx=self.theme.px(4), pady=(self.theme.px(6), 0),
+                               after=self._sentence)  # fmt: skip
+        self._show_trial()
+
+    def _show_trial(self) -> None:
+        """The trial at the end of the card, once base model and pictures are known."""
+        if self._trial.possible:
+            self._trial.show()
+            self._trial.pack(fill="x", padx=self.theme.px(4), pady=(self.theme.px(12), 0))
+        else:
+            self._trial.pack_forget()
+
+    def _own_sentence(self, situation: Situation) -> str:
+        text, seconds = self.texts("kind.own_sentence"), self._trial.whole_training()
+        if seconds is None:
+            return text
+        return f"{text} {time_in_words(self.wizard, situation.no_card, seconds)}"
 
     def _with_folders(self, advice: Advice, situation: Situation) -> dict[str, Any]:
         """Repeats go to folders that ask for none themselves; else the rounds make up for it."""
@@ -193,6 +225,8 @@ class KindPage(Page):
         fresh = {}
         for name, value in values.items():
             now, entry = self.answers[name], self.answers.declared[name]
+            if name == BATCH and self._batch_is_chosen(now):
+                continue
             if now in (None, entry.default) or _same(now, applied.get(name)):
                 fresh[name] = value
         if "network_dim" not in fresh and "network_alpha" in fresh:
@@ -201,38 +235,18 @@ class KindPage(Page):
         self.answers.update(fresh)
         self.wizard.memory.keep("applied", {**applied, **fresh})
 
+    def _batch_is_chosen(self, now: Any) -> bool:
+        """Whether a trial's finding was taken; one that was changed since then counts no more."""
+        if _same(now, self.wizard.facts.get(CHOSEN)):
+            return True
+        self.wizard.facts.pop(CHOSEN, None)
+        return False
+
     def _follow_amount(self, fresh: dict[str, Any]) -> None:
         """Few rounds of many pictures are all kept; of many rounds about ten."""
         epochs = fresh.get("max_train_epochs")
         if epochs:
             fresh["save_every_n_epochs"] = max(1, math.ceil(epochs / 10))
-
-    def _in_words(self, advice: Advice, situation: Situation) -> str:
-        values = self.answers
-        batch = int(values["train_batch_size"])
-        steps = advice.steps
-        folders = self.wizard.facts.get("dataset", {}).get("folders", [])
-        if folders and not self.wizard.facts.get("advised_repeats"):
-            uses = sum(one["repeats"] * one["pictures"] for one in folders)
-            steps = int(values["max_train_epochs"] or 1) * math.ceil(uses / batch)
-        parts = [self.texts("kind.steps", steps=f"{steps:,}",
-                            epochs=values["max_train_epochs"])]  # fmt: skip
-        if advice.seconds is not None:
-            seconds = advice.seconds * steps / max(1, advice.steps)
-            key = "kind.time" if advice.seconds_are_exact else "kind.time_roughly"
-            parts.append(self.texts(key, time=self.texts.duration(seconds)))
-        if situation.no_card:
-            parts.append(self.texts("kind.slow"))
-        else:
-            needed = f"{advice.memory_bytes / 1e9:.1f}"
-            if advice.memory_gb:
-                parts.append(self.texts("kind.needs", gb=needed, of=f"{advice.memory_gb:g}"))
-            else:
-                parts.append(self.texts("kind.needs_alone", gb=needed))
-        text = " ".join(parts)
-        if advice.shrink_to:
-            text += " " + self.texts("kind.shrink", dim=advice.shrink_to)
-        return text
 
     # --- going on ------------------------------------------------------------------------
 

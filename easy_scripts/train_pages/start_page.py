@@ -52,7 +52,7 @@ class StartPage(Page):
         if paused and Path(str(paused.get("state", ""))).is_dir():
             self._add("resume", self._resume, str(paused["config"].get("output_name", "")),
                       accent=True)  # fmt: skip
-        self._add("new", self._begin, accent=not self._cards)
+        self._add("new", self.wizard.go_on, accent=not self._cards)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
@@ -112,12 +112,9 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         action()
-        self._begin()
+        self.wizard.go_on()
 
     # --- ways ----------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        show_page(self.wizard, "base")
 
     def _again(self) -> None:
         open_settings(self.wizard, self.wizard.memory.get("last", {}))
@@ -184,7 +181,7 @@ class StartPage(Page):
                       wraplength=theme.px(640)).pack(anchor="w", pady=(0, theme.px(3)))  # fmt: skip
         if goes_on:
             to_summary = goes_on == "start.to_summary"
-            action = self._to_summary if to_summary else self._begin
+            action = self._to_summary if to_summary else self.wizard.go_on
             label, place = self.wizard.access_key(self.texts(goes_on), action)
             button = ttk.Button(report, text=label, underline=place, style="Accent.TButton",
                                 command=action)  # fmt: skip

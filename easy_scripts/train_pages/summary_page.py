@@ -8,6 +8,7 @@ from pathlib import Path
 from tkinter import filedialog, ttk
 from typing import Any
 
+from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
@@ -117,6 +118,8 @@ class SummaryPage(Page):
         plan = answer.facts
         self._fill(self._facts(plan))
         lines = [(text, "Warning.TLabel") for text in plan["warnings"]]
+        if any(bake.running for bake in kept_bakes()):
+            lines.insert(0, (self.texts("summary.running"), "Warning.TLabel"))
         lines += [(text, "Muted.TLabel") for text in (*plan["guesses"], *plan["notes"])]
         self._list(lines)
         self.wizard.facts["planned_steps"] = plan["steps"]

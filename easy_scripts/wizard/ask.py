@@ -49,7 +49,7 @@ def ask(
             focused = button
     question.bind("<Escape>", lambda _: choose(harmless))
     question.protocol("WM_DELETE_WINDOW", lambda: choose(harmless))
-    _place_over(question, root)
+    place_over(question, root)
     question.deiconify()
     question.wait_visibility()
     question.grab_set()
@@ -58,8 +58,9 @@ def ask(
     return chosen
 
 
-def _place_over(question: tkinter.Toplevel, root: tkinter.Tk) -> None:
-    question.update_idletasks()
-    x = root.winfo_rootx() + (root.winfo_width() - question.winfo_reqwidth()) // 2
-    y = root.winfo_rooty() + (root.winfo_height() - question.winfo_reqheight()) // 3
-    question.geometry(f"+{max(0, x)}+{max(0, y)}")
+def place_over(window: tkinter.Toplevel, root: tkinter.Tk) -> None:
+    """Put a window over the wizard's, a little above its middle."""
+    window.update_idletasks()
+    x = root.winfo_rootx() + (root.winfo_width() - window.winfo_reqwidth()) // 2
+    y = root.winfo_rooty() + (root.winfo_height() - window.winfo_reqheight()) // 3
+    window.geometry(f"+{max(0, x)}+{max(0, y)}")

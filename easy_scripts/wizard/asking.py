@@ -15,7 +15,7 @@ from typing import Any
 from easy_scripts.wizard.child import Child, Ended
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
-from scripts.core.events import Facts, Planned, Problem
+from scripts.core.events import Facts, Planned, Problem, Stage
 from scripts.core.files import write_text
 
 POLL = 40  # milliseconds
@@ -36,6 +36,7 @@ class Answer:
 
 
 Take = Callable[[Answer], None]
+TakeStage = Callable[[Stage], None]
 
 
 class Asking:
@@ -46,22 +47,27 @@ class Asking:
         self._child: Child | None = None
         self._job: str | None = None
         self._early: Take | None = None
+        self._stage: TakeStage | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
         return self._job is not None
 
-    def ask(self, arguments: Sequence[str], take: Take, early: Take | None = None) -> None:
+    def ask(
+        self, arguments: Sequence[str], take: Take, early: Take | None = None,
+        stage: TakeStage | None = None,
+    ) -> None:  # fmt: skip
         """Ask the command with these arguments; `take` gets the answer, `early` what is known
-        before."""
+        before, `stage` how far it is."""
         self.close()
-        self._early = early
+        self._early, self._stage = early, stage
         self._job = self._wizard.root.after(PATIENCE, lambda: self._start(arguments, take))
 
     def ask_about(
-        self, config: dict[str, Any], flag: str, take: Take, early: Take | None = None
-    ) -> None:
+        self, config: dict[str, Any], flag: str, take: Take, early: Take | None = None,
+        stage: TakeStage | None = None,
+    ) -> None:  # fmt: skip
         """Ask the command, with `flag`, about these settings."""
         name = self._module.rsplit(".", 1)[-1]
         path = self._wizard.memory.folder / f"{self._wizard.plan.name}-{name}-question.json"
@@ -70,7 +76,7 @@ class Asking:
         except SuiteError as error:
             take(Answer(problems=[Problem(str(error))]))
             return
-        self.ask(["--config", str(path), flag], take, early)
+        self.ask(["--config", str(path), flag], take, early, stage)
 
     def close(self) -> None:
         """Forget the question; end what still runs."""
@@ -96,6 +102,9 @@ class Asking:
                 answer.facts = message.facts
                 if self._early:
                     self._early(answer)
+            elif isinstance(message, Stage):
+                if self._stage:
+                    self._stage(message)
             elif isinstance(message, Planned):
                 answer.facts = message.plan
             elif isinstance(message, Problem):

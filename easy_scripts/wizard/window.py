@@ -205,8 +205,9 @@ class Wizard:
             page.proceed()
 
     def go_on(self) -> None:
-        """Show the next page."""
-        self.go_to(self.current + 1)
+        """Show the next page on the way."""
+        after = range(self.current + 1, len(self.pages))
+        self.go_to(next(index for index in after if not self.pages[index].off_path))
 
     def errors(self) -> dict[str, str]:
         """What is wrong with the settings taken together: messages by setting."""
@@ -264,6 +265,8 @@ class Wizard:
 
     def _focus_moved(self, event: tkinter.Event) -> None:
         frame = self.page.frame if self.current >= 0 else None
+        if str(event.widget) != str(self.root.tk.call("focus")):
+            return  # Tk tells the frames around it too; a tall one would be scrolled to its top
         if frame and str(event.widget).startswith(str(frame.body)) and frame.scrolls:
             frame.show(event.widget)
 

@@ -68,12 +68,15 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """A preview picture was written."""
+    """A preview picture was written: at training step `step`, or with the finished file `lora`
+    at `strength` (0, and no lora: of the base model alone)."""
 
     kind: ClassVar[str] = "preview"
     path: str
     prompt: str | None = None
     step: int | None = None
+    lora: str | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True)

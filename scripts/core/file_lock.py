@@ -16,6 +16,8 @@ from scripts.core.files import explain_os_error
 
 WAITING = "Another training is encoding its pictures; waiting for it."
 HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}  # by another process
+if os.name == "nt":
+    HELD.add(0)  # Wine gives no number
 
 
 @contextmanager

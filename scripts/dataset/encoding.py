@@ -73,6 +73,17 @@ def encode(vae, pixels: np.ndarray) -> torch.Tensor:
     return torch.cat([posterior.mean, posterior.std], dim=1).float().cpu()
 
 
+def encode_batch(vae, pictures: list[np.ndarray]) -> torch.Tensor:
+    """As `encode`, for the pictures of one batch: at once, or one by one where they are large.
+
+    pictures: of one size, (3, height, width) bytes each.
+    """
+    _, height, width = pictures[0].shape
+    if height * width * len(pictures) > 4 * ENCODED_PIXELS:
+        return torch.cat([encode(vae, pixels[None]) for pixels in pictures])
+    return encode(vae, np.stack(pictures))
+
+
 def batch_tensors(
     batch: Batch, mean: torch.Tensor, std: torch.Tensor, masks: list[np.ndarray | None]
 ) -> BatchTensors:

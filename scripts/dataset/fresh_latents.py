@@ -5,18 +5,16 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Report, Stage
 from scripts.dataset.dataset import Batch, Dataset, Example, Picture
 from scripts.dataset.encoding import (
-    ENCODED_PIXELS,
     BatchTensors,
     LatentSource,
     batch_tensors,
-    encode,
+    encode_batch,
     read_ahead,
     readers,
 )
@@ -44,11 +42,7 @@ class FreshLatents(LatentSource):
         futures = self.ahead[1] if known else self._start(batch)
         self.ahead = (upcoming, self._start(upcoming)) if upcoming is not None else None
         prepared = [future.result() for future in futures]
-        moments = torch.cat(
-            [encode(self.vae, item.pixels[None]) for item in prepared]
-            if batch.bucket[0] * batch.bucket[1] * len(prepared) > 4 * ENCODED_PIXELS
-            else [encode(self.vae, np.stack([item.pixels for item in prepared]))]
-        )
+        moments = encode_batch(self.vae, [item.pixels for item in prepared])
         if not torch.isfinite(moments).all():
             names = ", ".join(example.picture.path.name for example in batch.examples)
             raise SuiteError(

@@ -106,7 +106,8 @@ class LoRANetwork(nn.Module):
         for model in (unet, *text_encoders):
             if model is not None:
                 model.requires_grad_(False)
-        network = cls._insert(targets, sizes, family.name, settings)
+        dropouts = settings.network_dropout, settings.rank_dropout, settings.module_dropout
+        network = cls._insert(targets, sizes, family.name, dropouts)
         if settings.full_bf16:
             network.to(torch.bfloat16)
         if state is not None:
@@ -114,22 +115,44 @@ class LoRANetwork(nn.Module):
         return network
 
     @classmethod
+    def of_factors(
+        cls,
+        factors: dict[str, LayerFactors],
+        unet: nn.Module | None,
+        text_encoders: Sequence[nn.Module],
+        family: Family,
+        setting: str,
+    ) -> LoRANetwork:
+        """Put a finished LoRA into the models, to draw with it: no gradients, no dropout.
+
+        `factors` are its layers by their names in a file; those that have no place in these
+        models are left out.
+
+        Raises SettingError (of `setting`) when a layer has another shape than the model's.
+        """
+        targets = text_encoder_targets(text_encoders)
+        if unet is not None:
+            targets += unet_targets(unet, family.name)
+        sizes = {name: (part.dim, part.alpha) for name, part in factors.items()}
+        network = cls._insert(targets, sizes, family.name)
+        for name in network._layers:
+            network._load_layer(name, factors[name], setting)
+        return network.requires_grad_(False).eval()
+
+    @classmethod
     def _insert(
         cls,
         targets: Sequence[Target],
         sizes: dict[str, tuple[int, float]],
         family_name: str,
-        settings: TrainSettings,
+        dropouts: tuple[float | None, float | None, float | None] = (None, None, None),
     ) -> LoRANetwork:
         layers, used = {}, {}
         for target in targets:
             if target.name not in sizes:
                 continue
             dim, alpha = sizes[target.name]
-            layer = LoRALayer(
-                target.layer, dim, alpha, settings.network_dropout or 0.0,
-                settings.rank_dropout or 0.0, settings.module_dropout or 0.0,
-            )  # fmt: skip
+            layer = LoRALayer(target.layer, dim, alpha, *(share or 0.0 for share in dropouts))
             setattr(target.parent, target.attribute, layer)
             layers[target.name], used[target.name] = layer, target
         return cls(layers, used, family_name)

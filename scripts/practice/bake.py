@@ -21,6 +21,7 @@ from scripts.command import run_command
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Report, Saved, Stage
 from scripts.core.files import PROJECT_FOLDER, check_output_folder
+from scripts.drawing.sheet import Row, write_sheet
 from scripts.practice.draw import (
     CONCEPT_BACKGROUNDS,
     TRIGGER,
@@ -29,7 +30,6 @@ from scripts.practice.draw import (
     held_out_scenes,
 )
 from scripts.practice.judge import shows_concept, shows_scene
-from scripts.practice.sheet import Row, write_sheet
 from scripts.settings.train import read_train_settings
 
 BASE_MODEL = Path(__file__).with_name("base.safetensors")

@@ -15,6 +15,7 @@ from scripts.models.recognise import recognise
 from scripts.models.text import CaptionEncoder
 from scripts.practice.draw import SIZE
 from scripts.settings.train import TrainSettings
+from scripts.training.device import choose_device
 from scripts.training.samplers import create_scheduler, sampler_named
 from scripts.training.sampling import decode, draw_start_noise, sample_latents
 
@@ -23,7 +24,7 @@ class Renderer:
     """A base model with a LoRA loaded from its file; everything is loaded once."""
 
     def __init__(self, base_model: Path, lora: Path) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device()
         base = recognise(base_model)
         settings = TrainSettings(network_weights=lora, dim_from_weights=True)
         self._family = base.family

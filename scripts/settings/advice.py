@@ -13,7 +13,7 @@ The rules are the tables of `advice_tables`. Learning rates are those for batch 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from scripts.settings.advice_tables import (
     LEAST_LOOKS_A_PICTURE,
     MOST_LOOKS_A_PICTURE,
     PRESETS,
-    RESOLUTIONS,
     EffortRule,
 )
-from scripts.settings.calibration import PLACE, Pace, lookup
-from scripts.settings.memory_estimate import ERROR, GB, estimate_memory
+from scripts.settings.calibration import PLACE
+from scripts.settings.cost import cost_of_step, memory_needed, usual_side
+from scripts.settings.memory_estimate import ERROR, GB
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,16 @@ def advise(situation: Situation, place: Path = PLACE) -> Advice:
         "each, to choose the best."
     )
     values["save_every_n_epochs"] = 1
-    advice = Advice(
+    found = cost_of_step(situation, values, place)
+    known = found.seconds_per_step is not None
+    return Advice(
         values=values, reasons=reasons, repeats=repeats, steps=steps,
-        memory_bytes=_memory(situation, values), memory_gb=situation.memory_gb,
+        memory_bytes=found.memory_bytes, memory_gb=situation.memory_gb,
+        memory_is_measured=found.memory_is_measured,
+        seconds=found.seconds_per_step * steps if known else None,
+        seconds_are_exact=found.seconds_are_exact,
         shrink_to=preset.shrink_to, device=situation.device, warnings=tuple(warnings),
     )  # fmt: skip
-    return _with_pace(advice, situation, place)
 
 
 def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
@@ -151,9 +155,7 @@ def _text_encoder(situation: Situation, values: dict[str, Any], reasons: dict[st
 
 def _looks(situation: Situation, values: dict[str, Any], reasons: dict[str, str]) -> None:
     """Resolution, captions and loss."""
-    side = RESOLUTIONS[situation.family]
-    if situation.family == "sd2" and situation.v_prediction:
-        side = 768
+    side = usual_side(situation)
     if situation.family == "sd1" and situation.effort == "careful" and _roomy(situation, 8):
         side = 768
         reasons["resolution"] = "768 shows more detail, and the card has the memory for it."
@@ -200,7 +202,7 @@ def _fit(
     for batch, checkpointing, fp8 in tries:
         values |= {"train_batch_size": batch, "gradient_checkpointing": checkpointing,
                    "fp8_base": fp8}  # fmt: skip
-        if _memory(situation, values) <= situation.memory_gb * GB * 0.9:
+        if memory_needed(situation, values) <= situation.memory_gb * GB * 0.9:
             if not checkpointing:
                 reasons["gradient_checkpointing"] = "Off: there is memory enough, and it is faster."
             if fp8:
@@ -210,33 +212,6 @@ def _fit(
     return [f"{situation.memory_gb:g} GB are little for this base model: it may be too slow, "
             "or not work at all. Try ten steps first, or take a Stable Diffusion 1.x "
             "model."]  # fmt: skip
-
-
-def _memory(situation: Situation, values: dict[str, Any]) -> float:
-    return estimate_memory(
-        situation.family, values["resolution"][0], values["train_batch_size"],
-        values["network_dim"], values["gradient_checkpointing"],
-        optimizer=values["optimizer_type"], fp8_base=values["fp8_base"],
-        train_text_encoder=not values.get("network_train_unet_only", False),
-    )  # fmt: skip
-
-
-def _with_pace(advice: Advice, situation: Situation, place: Path) -> Advice:
-    values = advice.values
-    wanted = Pace(
-        situation.device, situation.family, values["resolution"][0], values["train_batch_size"],
-        values.get("mixed_precision") or "bf16", values["gradient_checkpointing"],
-        values["network_dim"], 0.0,
-    )  # fmt: skip
-    pace = lookup(wanted, place) if situation.device else None
-    if pace is None:
-        return advice
-    changed = replace(
-        advice, seconds=pace.seconds_per_step * advice.steps, seconds_are_exact=pace.exact
-    )
-    if pace.memory_bytes:
-        changed = replace(changed, memory_bytes=float(pace.memory_bytes), memory_is_measured=True)
-    return changed
 
 
 def ranges_of_memory(advice: Advice) -> tuple[float, float]:

@@ -1,11 +1,12 @@
-"""How fast this computer trains: kept from earlier bakes, asked for by the wizard.
+"""How fast this computer trains: kept from earlier bakes and trials, asked for by the wizard.
 
     record(Pace(device, "sdxl", 1024, 1, "bf16", True, 16, seconds_per_step=1.1))
     pace = lookup(Pace(device, "sdxl", 1024, 2, "bf16", True, 16, seconds_per_step=0))
 
 The training writes its pace at the end; nothing here needs torch. A pace that is not known exactly
 is taken from the nearest bake on the same device, scaled by the number of pixels in a step, which
-the time of a step is proportional to; `exact` tells which.
+the time of a step is proportional to; `exact` tells which. A device is told by its name alone, what
+stands before the comma: torch and the driver round its memory differently.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scripts.core.files import CACHE_FOLDER, write_text
 PACES_NAME = "calibration.json"
 PLACE = CACHE_FOLDER / PACES_NAME
 MOST_KEPT = 200
+LEAST_SCALED = 256  # pixels; below that it is the practice model's, which tells nothing of others
 CHECKPOINTING_COST = 1.3  # a step with gradient checkpointing takes about so much longer
 # Reported by users for SDXL at 1024, batch 1 (seconds a step), where there is no bake to go by.
 PUBLISHED = {"RTX 3060": 2.4, "RTX 3090": 1.15}
@@ -45,8 +47,13 @@ class Pace:
     @property
     def key(self) -> tuple:
         """What tells one kind of bake from another."""
-        return (self.device, self.family, self.resolution, self.batch, self.precision,
+        return (self.device_name, self.family, self.resolution, self.batch, self.precision,
                 self.checkpointing, self.dim)  # fmt: skip
+
+    @property
+    def device_name(self) -> str:
+        """The device without its memory or number of threads: "NVIDIA GeForce RTX 3060", "CPU"."""
+        return self.device.partition(",")[0]
 
     @property
     def work(self) -> float:
@@ -76,10 +83,11 @@ def read(place: Path = PLACE) -> list[Pace]:
 def lookup(wanted: Pace, place: Path = PLACE) -> Pace | None:
     """The pace of a bake like `wanted` (whose seconds do not count); None when nothing is known."""
     known = [pace for pace in read(place)
-             if (pace.device, pace.family) == (wanted.device, wanted.family)]  # fmt: skip
+             if (pace.device_name, pace.family) == (wanted.device_name, wanted.family)]  # fmt: skip
     for pace in reversed(known):
         if pace.key == wanted.key:
             return pace
+    known = [pace for pace in known if pace.resolution >= LEAST_SCALED]
     if known:
         return _scaled(min(known, key=lambda pace: _distance(pace, wanted)), wanted)
     for name, seconds in PUBLISHED.items():

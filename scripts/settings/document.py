@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.core.declare import Declaration, declarations, show_value
 from scripts.core.files import PROJECT_FOLDER, write_text
+from scripts.settings.draw_versions import DrawSettings
 from scripts.settings.extract import ExtractSettings
 from scripts.settings.merge import MergeSettings
 from scripts.settings.resize import ResizeSettings
@@ -26,6 +27,7 @@ COMMANDS = (  # module, what it is for, its settings
     ("scripts.resize_lora", "Making LoRAs smaller", ResizeSettings),
     ("scripts.merge_lora", "Merging LoRAs", MergeSettings),
     ("scripts.extract_lora", "A LoRA from two models", ExtractSettings),
+    ("scripts.draw_versions", "Comparing versions", DrawSettings),
 )
 
 

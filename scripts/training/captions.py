@@ -46,8 +46,15 @@ class Captions:
         """The text encoders that are still in memory."""
         return list(self.encoder.text_encoders) if self.encoder else []
 
-    def encode_ahead(self, captions: Iterable[str], report: Report, control: Control) -> bool:
-        """Encode all `captions` and let the encoders go; False if the table would be too large."""
+    def encode_ahead(
+        self, captions: Iterable[str], report: Report, control: Control,
+        used: Iterable[str] | None = None,
+    ) -> bool:  # fmt: skip
+        """Encode all `captions` and let the encoders go; False if the table would be too large.
+
+        `used`: encode these alone, for a trial, which needs few but whose encoders shall stay or
+        go as those of the training.
+        """
         waiting = sorted(set(captions))
         if not waiting:
             return False
@@ -55,6 +62,7 @@ class Captions:
             first = self.encoder.encode(waiting[:1])
             if first.nbytes * len(waiting) > self._largest_table:
                 return False
+            waiting = waiting if used is None else sorted(set(used))
             for begin in range(0, len(waiting), CAPTIONS_AT_ONCE):
                 control.check()
                 some = waiting[begin : begin + CAPTIONS_AT_ONCE]

@@ -62,6 +62,11 @@ def _has_bf16() -> bool:
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def choose_device() -> torch.device:
+    """The device that pictures are drawn on: the graphics card if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def make_accelerator(formats: Formats) -> Accelerator:
     """accelerate's view of this process: device, precision, and the other processes if any.
 
@@ -94,3 +99,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     signs = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed",
              "bad_alloc", "bad alloc")  # fmt: skip
     return any(sign in text for sign in signs)
+
+
+def too_little_memory(device: torch.device) -> str:
+    """What to say when a training has used up the memory, and what to change."""
+    what = "graphics card" if device.type == "cuda" else "computer"
+    return (
+        f"The {what} ran out of memory. Turn on gradient_checkpointing, or lower train_batch_size "
+        "or resolution, and close other programs."
+    )

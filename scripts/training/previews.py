@@ -143,6 +143,43 @@ def _row(arguments: Mapping[str, Any], row: int) -> dict[str, Any]:
     }
 
 
+def sample_prompt(
+    unet: nn.Module, one: EncodedPrompt, look: PreviewLook, progress: Callable[[int, int], None]
+) -> Tensor:
+    """The latents of a prompt, (1, 4, height / 8, width / 8), on the look's device.
+
+    The U-Net and autocast are as the caller has set them. `progress` is called with (done, total)
+    after each call of the U-Net; what it raises ends the sampling.
+    """
+    prompt = one.prompt
+    noise, generators = draw_start_noise([prompt.seed], prompt.width, prompt.height)
+    return sample_latents(
+        unet,
+        create_scheduler(
+            _sampler_of(prompt, look),
+            v_prediction=look.v_prediction,
+            zero_terminal_snr=look.zero_terminal_snr,
+        ),
+        moved(one.conditioning, look.device),
+        moved(one.unconditioning, look.device),
+        noise.to(look.device),
+        prompt.steps,
+        prompt.guidance,
+        progress,
+        generators,
+    )
+
+
+def look_parameters(prompt: Prompt, look: PreviewLook) -> str:
+    """The text in a picture that says how it was made."""
+    more = {"Model": look.model, "Clip skip": look.clip_skip, "RNG": "CPU"}
+    return picture_parameters(prompt, _sampler_of(prompt, look).title, more)
+
+
+def _sampler_of(prompt: Prompt, look: PreviewLook) -> Sampler:
+    return sampler_named(prompt.sampler or look.sampler)
+
+
 class Previewer:
     """Draws one round of previews after another with the U-Net as it is being trained."""
 
@@ -211,29 +248,12 @@ class Previewer:
         return latents
 
     def _sample(self, one: EncodedPrompt, name: str) -> Tensor:
-        look, prompt = self._look, one.prompt
-
         def progress(done: int, total: int) -> None:
             self._report(Stage(name, done, total))
             self._control.check()
 
         self._control.check()
-        noise, generators = draw_start_noise([prompt.seed], prompt.width, prompt.height)
-        return sample_latents(
-            self._unet,
-            create_scheduler(
-                self._sampler_of(prompt),
-                v_prediction=look.v_prediction,
-                zero_terminal_snr=look.zero_terminal_snr,
-            ),
-            moved(one.conditioning, look.device),
-            moved(one.unconditioning, look.device),
-            noise.to(look.device),
-            prompt.steps,
-            prompt.guidance,
-            progress,
-            generators,
-        )
+        return sample_prompt(self._unet, one, self._look, progress)
 
     def _decode_all(
         self, latents: list[tuple[Prompt, Tensor]], stem: str, step: int | None, paths: list[Path]
@@ -246,7 +266,7 @@ class Previewer:
                 path = self._look.folder / preview_name(stem, prompt, moment)
                 try:
                     pixels = decode_pixels(vae, drawn, self._family.latent_scale)
-                    write_picture(path, to_bytes(pixels)[0], self._parameters(prompt))
+                    write_picture(path, to_bytes(pixels)[0], look_parameters(prompt, self._look))
                 except Exception as error:
                     log.exception("The preview %s failed while it was decoded.", path.name)
                     self._report(Note(_explain(error, f"Preview {prompt.number + 1}", prompt)))
@@ -256,13 +276,6 @@ class Previewer:
                     self._report(Note(_explain_black(prompt)))
                 paths.append(path)
                 self._report(Preview(str(path), prompt.text, step))
-
-    def _sampler_of(self, prompt: Prompt) -> Sampler:
-        return sampler_named(prompt.sampler or self._look.sampler)
-
-    def _parameters(self, prompt: Prompt) -> str:
-        more = {"Model": self._look.model, "Clip skip": self._look.clip_skip, "RNG": "CPU"}
-        return picture_parameters(prompt, self._sampler_of(prompt).title, more)
 
 
 def _explain(error: Exception, what: str, prompt: Prompt | None = None) -> str:

@@ -60,7 +60,11 @@ class Prompt:
 
 
 def read_prompts(
-    source: Path | str | Sequence[Any] | None, resolution: tuple[int, int], seed: int = 0
+    source: Path | str | Sequence[Any] | None,
+    resolution: tuple[int, int],
+    seed: int = 0,
+    steps: int = DEFAULT_STEPS,
+    guidance: float = DEFAULT_GUIDANCE,
 ) -> tuple[Prompt, ...]:
     """The prompts of the setting sample_prompts: a file, or a list of lines and tables.
 
@@ -69,15 +73,18 @@ def read_prompts(
         resolution: (width, height) of the training, the size of prompts that give none.
         seed: prompt number i without a seed gets seed + i, so that each preview of a training
             starts from the same noise and they can be compared.
+        steps, guidance: for prompts that give none.
 
     Raises SettingError (SettingErrors for several) that names the line or prompt.
     """
     if source is None:
         return ()
+    usual = {"width": resolution[0], "height": resolution[1], "sample_steps": steps,
+             "scale": guidance}  # fmt: skip
     prompts, errors = [], []
     for place, entry in _entries(source):
         try:
-            prompts.append(_prompt(entry, len(prompts), resolution, seed))
+            prompts.append(_prompt(entry, len(prompts), usual, seed))
         except ValueError as error:
             errors.append(SettingError(SETTING, f"{place}: {error}"))
         except SettingError as error:
@@ -174,13 +181,14 @@ def _tables_of_toml(path: Path) -> list[tuple[str, Any]]:
             for number, subset in enumerate(subsets, 1)]  # fmt: skip
 
 
-def _prompt(entry: Any, number: int, resolution: tuple[int, int], seed: int) -> Prompt:
+def _prompt(entry: Any, number: int, usual: Mapping[str, Any], seed: int) -> Prompt:
+    """`usual` holds width, height, sample_steps and scale for what the entry does not give."""
     table = parse_line(entry) if isinstance(entry, str) else _known_keys(entry)
-    width = _side("width", table.get("width"), resolution[0])
-    height = _side("height", table.get("height"), resolution[1])
+    width = _side("width", table.get("width"), usual["width"])
+    height = _side("height", table.get("height"), usual["height"])
     own_seed = _within("seed", table.get("seed", -1), read_int, -1, LARGEST_SEED)
-    scale = table.get("scale", DEFAULT_GUIDANCE)
-    steps = table.get("sample_steps", DEFAULT_STEPS)
+    scale = table.get("scale", usual["scale"])
+    steps = table.get("sample_steps", usual["sample_steps"])
     sampler = table.get("sample_sampler")
     if sampler is not None:
         sampler_named(sampler, SETTING)

@@ -68,8 +68,8 @@ class Run:
     scheduler: Any
     schedule: NoiseSchedule
     previews: PreviewWork | None
-    hashes: BaseHashes
     position: Position = field(default_factory=Position)
+    hashes: BaseHashes | None = None  # needed to save
 
     def __post_init__(self) -> None:
         self.settings: TrainSettings = self.plan.settings

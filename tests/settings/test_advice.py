@@ -11,6 +11,7 @@ import pytest
 from scripts.settings.advice import Situation, advise
 from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
 from scripts.settings.calibration import Pace, lookup, read, record
+from scripts.settings.cost import cost_of_step
 from scripts.settings.memory_estimate import GB, estimate_memory
 from scripts.settings.train import read_train_settings
 
@@ -149,6 +150,45 @@ def test_paces_are_kept_and_scaled_by_pixels(tmp_path):
     assert lookup(pace(family="sdxl", device="CPU, 4 threads"), place) is None
     place.write_text("broken")
     assert read(place) == []
+
+
+def test_a_device_is_told_by_its_name_alone(tmp_path):
+    """torch and the driver round its memory differently, and the window may not know it."""
+    place = tmp_path / "paces.json"
+    record(pace(1, 0.4, device="NVIDIA A100-SXM4-80GB, 79 GB"), place)
+    record(pace(1, 9.0, device="CPU, 8 threads", precision="no"), place)
+    for device in ("NVIDIA A100-SXM4-80GB, 80 GB", "NVIDIA A100-SXM4-80GB"):
+        assert lookup(pace(device=device), place).seconds_per_step == 0.4
+    assert lookup(pace(device="CPU", precision="no"), place).exact
+    record(pace(1, 0.5, device="NVIDIA A100-SXM4-80GB, 80 GB"), place)
+    assert len(read(place)) == 2
+    assert lookup(pace(device="NVIDIA A100"), place) is None
+
+
+def test_the_pace_of_the_practice_model_tells_nothing_of_real_ones(tmp_path):
+    place = tmp_path / "paces.json"
+    record(pace(1, 0.01, resolution=64), place)
+    assert lookup(pace(), place) is None
+    assert lookup(pace(resolution=64), place).exact
+
+
+def test_a_step_costs_what_its_settings_ask_for(tmp_path):
+    place = tmp_path / "paces.json"
+    situation = Situation("character", "balanced", "sd1", 30, 12, device=CARD, bf16=False)
+    values = {**advise(situation, NOWHERE).values, "train_batch_size": 3, "resolution": (768, 512),
+              "gradient_accumulation_steps": 2, "mixed_precision": None}  # fmt: skip
+    guess = cost_of_step(situation, values, place)
+    assert guess.seconds_per_step is None and not guess.memory_is_measured
+    assert guess.memory_bytes == estimate_memory("sd1", 627, 3, 32, False)
+    record(pace(6, 4.5, resolution=627, precision="fp16", memory_bytes=7 * 10**9), place)
+    known = cost_of_step(situation, values, place)
+    assert (known.seconds_per_step, known.seconds_are_exact) == (4.5, True)
+    assert (known.memory_bytes, known.memory_is_measured) == (7 * 10**9, True)
+    twice = cost_of_step(situation, {**values, "gradient_accumulation_steps": 4}, place)
+    assert (twice.seconds_per_step, twice.seconds_are_exact) == (pytest.approx(9.0), False)
+    assert twice.memory_bytes == guess.memory_bytes
+    nowhere = Situation("character", "balanced", "sd1", 30)
+    assert cost_of_step(nowhere, values, place).seconds_per_step is None
 
 
 def test_a_published_time_stands_in_for_a_card_without_a_bake(tmp_path):

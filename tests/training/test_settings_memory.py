@@ -17,7 +17,7 @@ from watched_training import settings_for, watch_training
 from scripts.core.errors import SettingError, SettingErrors
 from scripts.models.fp8 import FP8, Fp8Linear
 from scripts.models.text import CaptionEncoder
-from scripts.training import captions, device, start
+from scripts.training import build, captions, device, start
 from scripts.training.device import Formats, choose_formats
 
 UNET_ONLY = {"network_train_unet_only": True}
@@ -223,20 +223,20 @@ def test_captions_encoded_ahead_give_the_same_lora_without_the_encoder(
     folder, encoders_seen, monkeypatch, precision
 ):
     gone = []
-    load_unet = start.load_unet
+    load_unet = build.load_unet
 
     def spy(*arguments):
         gc.collect()
         gone.append(all(reference() is None for reference in encoders_seen))
         return load_unet(*arguments)
 
-    monkeypatch.setattr(start, "load_unet", spy)
+    monkeypatch.setattr(build, "load_unet", spy)
     settings = {"shuffle_caption": True, "caption_dropout_rate": 0.2, "max_train_epochs": 2,
                 "mixed_precision": precision, "train_batch_size": 3, **UNET_ONLY}  # fmt: skip
     ahead = watch_training(folder, **settings)
     assert gone == [True] and ahead.run.captions.encoder is None
     monkeypatch.setattr(captions, "LARGEST_TABLE", 0)
-    monkeypatch.setattr(start, "LARGEST_TABLE", 0)
+    monkeypatch.setattr(build, "LARGEST_TABLE", 0)
     each_time = watch_training(folder, **settings)
     assert gone == [True, False] and each_time.run.captions.encoder is not None
     assert same(ahead.state(), each_time.state())
@@ -247,13 +247,13 @@ def test_a_text_encoder_that_is_trained_stays(watch):
 
 
 def test_a_text_encoder_that_stays_untrained_costs_no_gradients(folder, monkeypatch):
-    monkeypatch.setattr(start, "LARGEST_TABLE", 0)
+    monkeypatch.setattr(build, "LARGEST_TABLE", 0)
     trained = watch_training(folder, gradient_checkpointing=True, **UNET_ONLY)
     assert not trained.run.captions.text(["a cat"]).hidden.requires_grad
 
 
 def test_lowram_keeps_fewer_encoded_captions(folder, monkeypatch):
-    monkeypatch.setattr(start, "LITTLE_TABLE", 10_000)  # bytes: not enough for one caption
+    monkeypatch.setattr(build, "LITTLE_TABLE", 10_000)  # bytes: not enough for one caption
     little = watch_training(folder, lowram=True, **UNET_ONLY)
     assert little.run.captions.encoder is not None
     plenty = watch_training(folder, **UNET_ONLY)

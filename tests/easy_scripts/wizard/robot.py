@@ -13,7 +13,7 @@ from tkinter import ttk
 
 from easy_scripts.wizard.window import Plan, open_wizard
 
-PATIENCE = 30  # seconds
+PATIENCE = 60  # seconds, on a machine that is busy
 
 
 class Robot:
@@ -146,11 +146,12 @@ class Robot:
         def look() -> None:
             windows = [w for w in self.root.winfo_children() if isinstance(w, tkinter.Toplevel)]
             questions = [w for w in windows if w.winfo_viewable() and w.grab_status()]
-            if not questions:
+            buttons = [w for question in questions for w in self.widgets(question)
+                       if isinstance(w, ttk.Button)]  # fmt: skip
+            if len(buttons) <= index:  # it is still being put on the screen
                 self.root.after(20, look)
                 return
             asked.append(self.texts_of(questions[0]))
-            buttons = [w for w in self.widgets(questions[0]) if isinstance(w, ttk.Button)]
             buttons[index].invoke()
 
         self.root.after(20, look)

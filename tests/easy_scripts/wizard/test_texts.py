@@ -120,14 +120,21 @@ def test_access_keys_on_one_page_differ():
     for texts in TEXTS.values():
         footer = [texts[f"frame.{key}"] for key in ("back", "next")]
         for page in (["files.add", "files.add_folder", "frame.draft_use"],
-                     ["merge_target.lora", "merge_target.checkpoint"]):  # fmt: skip
+                     ["merge_target.lora", "merge_target.checkpoint"],
+                     [key for key, text in texts.items()
+                      if key.startswith("kind.") and "&" in text and key != "kind.trial.cancel"],
+                     [f"kind.{key}" for key in ("character", "style", "concept", "outfit", "own",
+                                                "quick", "balanced", "careful", "trial.cancel",
+                                                "trial.take")]):  # fmt: skip
             marked = [*footer, *(texts[key] for key in page)]
             letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
             assert len({letter.lower() for letter in letters}) == len(marked), marked
-        marked = [texts[key] for key in ("frame.back", "frame.close", "result.folder",
-                                         "result.again")]  # fmt: skip
-        letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
-        assert len({letter.lower() for letter in letters}) == len(marked), marked
+        finished = ("result.folder", "finished.again", "finished.compare.button", "work.stop",
+                    "finished.show_chosen")  # fmt: skip
+        for page in (["result.folder", "result.again"], finished):
+            marked = [texts[key] for key in ("frame.back", "frame.close", *page)]
+            letters = [split_access_key(text)[0][split_access_key(text)[1]] for text in marked]
+            assert len({letter.lower() for letter in letters}) == len(marked), marked
 
 
 def test_the_language_is_the_one_asked_for_else_that_of_the_system(monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import virtual_screen
+from made_up_trial import MadeUpTrial
 from test_every_page import Tour
 from test_train_wizard import BASE, TINY
 
@@ -68,7 +69,7 @@ def settled(tour: Tour) -> None:
     tour.robot.until(lambda: not getattr(getattr(tour.robot.page, "_asking", None), "busy", False))
 
 
-def walk(tour: Tour, folder: Path) -> None:
+def walk(tour: Tour, folder: Path, made_up: MadeUpTrial) -> None:
     """From the first page to the summary."""
     robot = tour.robot
     tour.look("start")
@@ -87,6 +88,7 @@ def walk(tour: Tour, folder: Path) -> None:
     tour.look("pictures-below")
     robot.wizard.next()
     tour.look("kind")
+    try_steps(tour, made_up)
     tour.unfold()
     tour.look("kind-reasons")
     robot.page._to_all()
@@ -101,6 +103,29 @@ def walk(tour: Tour, folder: Path) -> None:
     robot.wizard.next()
     settled(tour)
     tour.look("summary")
+
+
+def try_steps(tour: Tour, made_up: MadeUpTrial) -> None:
+    """A trial: running, with a problem, with a batch that is too large, with what fits."""
+    robot, trial = tour.robot, tour.robot.page._trial
+    problem = ("The graphics card ran out of memory with 4 pictures at once. Lower "
+               "train_batch_size to 1.")  # fmt: skip
+    ends = [
+        ("problem", lambda: made_up.run_out(problem)),
+        ("spills", lambda: made_up.find(largest_batch=2, batch=4, seconds_per_step=61.0,
+                                        memory_bytes=17_300_000_000)),
+        ("found", lambda: made_up.find(largest_batch=8, batch=4)),
+    ]  # fmt: skip
+    for number, (what, end) in enumerate(ends, start=1):
+        trial._press()
+        robot.until(lambda number=number: made_up.asked == number)
+        if number == 1:
+            made_up.steps(6)
+            robot.pump(0.2)
+            tour.look("kind-trial")
+        end()
+        robot.until(lambda: trial._running is None)
+        tour.look(f"kind-trial-{what}")
 
 
 def bake(tour: Tour) -> None:
@@ -121,8 +146,27 @@ def bake(tour: Tour) -> None:
     robot.page.leave_busy()
     robot.until(lambda: robot.page.name == "finished")
     tour.look("finished")
+    compare(tour)
     robot.wizard.go_to(0)
     tour.look("start-again")
+
+
+def compare(tour: Tour) -> None:
+    """The versions being drawn, drawn, one chosen and shown large."""
+    robot = tour.robot
+    comparison = robot.page.compare
+    comparison.start()
+    robot.page.frame.show(comparison)
+    robot.until(lambda: comparison._grid.pictures >= 4)
+    tour.look("comparing")
+    robot.until(lambda: comparison.child is None)
+    tour.look("compared")
+    comparison._grid.open((1, 1))
+    robot.pump(0.5)
+    tour.save("large-picture")
+    comparison._grid._large.close()
+    robot.pump(0.5)
+    tour.look("chosen")
 
 
 def queue(tour: Tour, folder: Path) -> None:
@@ -141,8 +185,6 @@ def queue(tour: Tour, folder: Path) -> None:
         store.update(bake.id, **change)
     tour.robot.until(lambda: "hero in armour 4" in tour.robot.seen())
     tour.look("queue")
-    tour.robot.wizard.next()
-    tour.robot.until(lambda: tour.robot.page.name != "queue")
 
 
 def other_states(label: str, folder: Path) -> None:
@@ -173,7 +215,7 @@ def test_nothing_is_cut_off(memory_folder, monkeypatch, folder, language, theme,
     label = f"{language}-{theme}-{scale}"
     with virtual_screen(*size):
         tour = Tour(label, train.PLAN, values(folder))
-        walk(tour, folder)
+        walk(tour, folder, MadeUpTrial(monkeypatch))
         if scale <= 200:
             bake(tour)
         tour.robot.end()

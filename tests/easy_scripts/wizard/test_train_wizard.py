@@ -16,6 +16,7 @@ from easy_scripts.queue import store as queue_store
 from easy_scripts.train_pages import bake_page, base_page, finished_page, kind_page
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
+from easy_scripts.wizard.asking import show_page
 from scripts.core.safetensors_header import read_header
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -383,6 +384,11 @@ def test_a_bake_goes_on_without_its_window_and_is_found_again(long_bake, open_ro
     again.until(lambda: page._first_step is not None and len(page._curve.steps) > 3, "steps")
     assert page._first_step == page._curve.steps[0] == 1, "from the beginning"
     assert again.wizard.answers["output_name"] == "zyx"
+    third = open_robot(train.PLAN)
+    third.wizard.answers.update(given)
+    show_page(third.wizard, "summary")
+    third.until(lambda: "Another bake is running." in third.seen())
+    third.end()
     again.click("Pause")
     again.until(lambda: not page.busy, "paused")
     assert "Paused." in again.seen() and bake._process.wait(timeout=10) == 2
@@ -434,6 +440,7 @@ def test_the_queue_runs_in_the_window_and_one_failure_ends_no_other(open_robot, 
     store.add({**given, "output_name": "three", "max_train_epochs": 1})
     robot = open_robot(train.PLAN)
     assert "3 waiting: one, two, three" in robot.seen()
+    robot.click("Look at it")
     robot.click("Bake them")
     wait_for_end(robot)
     seen = robot.seen()
