@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 from easy_scripts.install.lockfiles import locked_versions
 from easy_scripts.install.pip_steps import Workshop, run_logged
 
+MISSING_LIBRARY = re.compile(r"WinError 12[67]\b|DLL load failed")
+RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 INSPECTOR = Path(__file__).with_name("inspect_environment.py")
 
 
@@ -53,7 +56,10 @@ class Findings:
             name = self.to_replace[0]
             return f"The files of {name} are not whole: {self.damaged[name]}."
         for module, error in self.imports.items():
-            return f"{module} is installed, but cannot be loaded ({error})."
+            told = f"{module} is installed, but cannot be loaded ({error.replace('. ', '; ')})."
+            if MISSING_LIBRARY.search(error):
+                told += f" Install Microsoft's Visual C++ runtime ({RUNTIME})."
+            return told
         return None
 
 

@@ -76,7 +76,7 @@ def test_the_build_of_pytorch_against_the_card(judgement, found, cause):
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "memory", "checkpointing"),
         ("OSError: [WinError 1455] The paging file is too small", "paging file", "Windows"),
         ("OSError: [WinError 126] The specified module could not be found. Error loading c10.dll",
-         "Visual C++", "Redistributable"),
+         "Visual C++", "https://aka.ms/vs/17/release/vc_redist.x64.exe"),
         ("UnicodeEncodeError: 'charmap' codec can't encode character '\\u2642'", "letter", ".bat"),
     ],
 )  # fmt: skip

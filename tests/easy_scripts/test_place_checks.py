@@ -38,7 +38,7 @@ def test_long_paths(root, platform, long_paths, bad):
 
 
 def test_the_longest_root_is_the_longest_that_pytorch_fits_into():
-    """Against the list of files of the torch that is installed here, whose licences are the same."""
+    """Against the list of files of the torch that is installed here: it has the same licences."""
     files = [file.as_posix() for file in importlib.metadata.files("torch")]
     inside = re.compile(r"^torch-2\.13\.0[^/]*\.dist-info/")
     names = [inside.sub("torch-2.13.0+cu130.dist-info/", name) for name in files]
