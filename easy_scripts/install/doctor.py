@@ -20,7 +20,7 @@ from pathlib import Path
 
 from easy_scripts.install import graphics, known_failures, surroundings
 from easy_scripts.install.command import ensure_environment
-from easy_scripts.install.kinds import Graphics, choose_kind
+from easy_scripts.install.kinds import KINDS, Graphics, build_in_words, choose_kind
 from easy_scripts.install.make_environment import AUTO, Wishes, check_environment, look_at_eight_bit
 from easy_scripts.install.place_checks import Finding, check_place
 from easy_scripts.launcher.judge import Judgement, judge
@@ -143,8 +143,9 @@ def _torch_build(judgement: Judgement, found: Graphics) -> list[Finding]:
     choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, sys.version_info[:2])
     if choice.kind is None:
         return [Finding("driver", choice.reason, "Until then, training uses the processor.")]
-    if not stamp or stamp.get("asked") != AUTO:
-        return []
+    wrong = _wrong_build(stamp)
+    if wrong or not stamp or stamp.get("asked") != AUTO:
+        return wrong
     if stamp.get("kind") != choice.kind:
         cause = f"PyTorch is set up for {stamp.get('kind')}. {choice.reason}"
         return [_by_setup("torch", cause)]
@@ -158,6 +159,18 @@ def _torch_build(judgement: Judgement, found: Graphics) -> list[Finding]:
             )
         ]
     return []
+
+
+def _wrong_build(stamp: dict) -> list[Finding]:
+    """Whether another build of PyTorch arrived than the one that was chosen for a card."""
+    kind, torch = KINDS.get(str(stamp.get("kind"))), stamp.get("torch")
+    if kind is None or not torch or kind.name == "cpu" or kind.is_build(torch):
+        return []
+    cause = (
+        f"PyTorch arrived in its build for {build_in_words(torch)}; the one for {kind.title} was "
+        "wanted."
+    )
+    return [_by_setup("torch", cause)]
 
 
 def without_names(text: str, root: Path, home: Path, names: Sequence[str]) -> str:

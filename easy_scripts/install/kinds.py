@@ -56,6 +56,17 @@ KINDS = {
 }
 
 
+def build_in_words(torch: dict[str, str | None]) -> str:
+    """What an installed torch, described as in `Findings.torch`, was built for."""
+    other = "Intel graphics" if torch.get("xpu") else "the processor only"
+    return f"CUDA {torch['cuda']}" if torch.get("cuda") else other
+
+
+def ordinary_build(platform: str) -> str:
+    """The kind that the ordinary package source has: its wheels for Linux are for CUDA 13."""
+    return "cu130" if platform == "linux" else "cpu"
+
+
 @dataclass(frozen=True)
 class NvidiaBuild:
     """What a build for NVIDIA cards runs on.

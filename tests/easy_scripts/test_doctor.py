@@ -42,6 +42,9 @@ def test_an_environment_that_is_missing(project):
     assert "none found" in seen.text()
 
 
+FOR_PROCESSOR = {"version": "2.13.0+cpu", "cuda": None, "xpu": None}
+
+
 def judged(**stamp):
     return Judgement(State.WHOLE, "", {"asked": "auto", "kind": "cu126", **stamp})
 
@@ -56,6 +59,13 @@ def judged(**stamp):
         (judged(kind="cu130", device="NVIDIA GeForce RTX 3060 12 GB"), RTX, None),
         (judged(kind="cpu"), NOTHING, None),
         (judged(asked="cpu", kind="cpu"), RTX, None),  # wished so
+        (
+            judged(kind="cu130", torch=FOR_PROCESSOR, device="the processor"),
+            RTX,
+            "its build for the processor only; the one for NVIDIA cards, CUDA 13.0 was wanted",
+        ),
+        (judged(asked="cu126", torch=FOR_PROCESSOR), NOTHING, "the one for NVIDIA cards, CUDA"),
+        (judged(kind="cpu", torch={"version": "2.13.0", "cuda": "13.0"}), NOTHING, None),
         (Judgement(State.MISSING, "", {}), RTX, None),
     ],
 )

@@ -11,7 +11,7 @@ from private_python import posix_only
 
 from easy_scripts.install import graphics, nvidia
 from easy_scripts.install.card_names import capability_of
-from easy_scripts.install.kinds import KINDS, Gpu, Graphics, choose_kind
+from easy_scripts.install.kinds import KINDS, Gpu, Graphics, choose_kind, ordinary_build
 from easy_scripts.launcher.project import Project
 
 DATA = json.loads((Path(__file__).parents[1] / "data/gpus/choices.json").read_text("utf-8"))
@@ -111,6 +111,11 @@ def test_every_kind_has_its_lock_and_its_place_in_the_index():
 )
 def test_which_build_arrived(torch, kind):
     assert [name for name, each in KINDS.items() if each.is_build(torch)] == [kind]
+
+
+@pytest.mark.parametrize(("platform", "kind"), [("win32", "cpu"), ("linux", "cu130")])
+def test_which_build_the_ordinary_source_has(platform, kind):
+    assert ordinary_build(platform) == kind
 
 
 @pytest.mark.parametrize(
