@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from easy_scripts.install.lines import SILENCE
 from easy_scripts.install.lockfiles import locked_versions
 from easy_scripts.install.pip_steps import Workshop, run_logged
 
@@ -86,7 +87,7 @@ def inspect(workshop: Workshop, wanted: dict[str, str], imports: Sequence[str] =
     result = workshop.project.workspace / "inspection.json"
     result.unlink(missing_ok=True)
     command = [str(workshop.project.python), str(INSPECTOR), str(result), *imports]
-    run_logged(workshop, command, "The environment could not be checked")
+    run_logged(workshop, command, "The environment could not be checked", silence=SILENCE)
     seen = json.loads(result.read_text(encoding="utf-8"))
     findings = Findings(wanted, **seen)
     for trouble in (findings.damaged, findings.imports):

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from easy_scripts.install.failures import HANGING
+from easy_scripts.install.lines import SILENCE, Lines
 from easy_scripts.launcher.handover import module_command, run_child, work_environment
 from easy_scripts.launcher.judge import read_json
 from easy_scripts.launcher.project import Project, write_json
@@ -53,18 +55,23 @@ def _bake_for_window(
     command: list[str], environment: dict[str, str], folder: Path, report: Report
 ) -> int:
     """Run the bake, pass on its steps and problems; its exit code. When we are asked to stop, so is
-    the bake, by the end of its stdin.
+    the bake, by the end of its stdin. When it hangs, it is ended.
     """
     with subprocess.Popen(
         command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        lines = Lines(process.stdout, SILENCE)
         try:
-            for line in process.stdout or ():
-                _pass_on(line, report)
-        except KeyboardInterrupt:
-            process.stdin.close()
-            for _ in process.stdout or ():  # it saves, and tells of that
-                pass
+            try:
+                for line in lines:
+                    _pass_on(line, report)
+            except KeyboardInterrupt:
+                process.stdin.close()
+                for _ in lines:  # it saves, and tells of that
+                    pass
+        except TimeoutError:
+            process.kill()
+            report(Problem(f"The practice bake failed: {HANGING}"))
         return process.wait()
 
 

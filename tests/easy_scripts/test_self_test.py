@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from private_python import put_python
 
-from easy_scripts.install import command
+from easy_scripts.install import command, self_test
 from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
 from easy_scripts.launcher.project import Project
@@ -106,6 +106,17 @@ def test_a_window_is_told_how_far_it_is_and_stops_it(project, monkeypatch):
     assert bake(project, STAMP, report).code == 2
     assert events == [Stage(BAKING, 1, 2), Stage(BAKING, 2, 2), Problem("The disk is full.")]
     assert not project.proof.exists()
+
+
+def test_a_bake_that_hangs_is_ended_and_told(project, monkeypatch):
+    monkeypatch.setattr(self_test, "SILENCE", 2)
+    practice = project.root / "scripts" / "practice" / "__main__.py"
+    practice.write_text("import time\ntime.sleep(300)\n")
+    events = []
+    assert bake(project, STAMP, events.append).code not in (0, 2)
+    [problem] = events
+    assert "nothing came of it any more" in problem.message
+    assert "restart the computer" in problem.message
 
 
 @pytest.mark.parametrize(("code", "arguments"), [(0, []), (2, []), (0, ["--no-bake"])])
