@@ -17,6 +17,8 @@ from easy_scripts.launcher.project import Project, write_json
 from scripts.core.events import Problem, Report, Stage, Step, event_from_dict
 
 BAKING = "Practice bake (its pictures are in output/practice)"
+ASK = "What it said stands above. Run: python -m easy_scripts doctor"
+ASK_IN_WINDOW = 'Press "What is wrong?" to find out why.'  # the button of set-up's window
 PROVEN = ("torch", "device", "lock")  # what of the stamp a passed bake speaks for
 
 
@@ -86,7 +88,7 @@ def _pass_on(line: bytes, report: Report) -> None:
         report(event)
 
 
-def ready_line(stamp: dict, proof: Proof) -> str:
+def ready_line(stamp: dict, proof: Proof, in_window: bool = False) -> str:
     """What set-up ends with: "Ready: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers yes, ..."."""
     eight_bit = stamp.get("eight_bit") or {}
     if eight_bit.get("works"):
@@ -96,10 +98,8 @@ def ready_line(stamp: dict, proof: Proof) -> str:
         optimisers = f"8-bit optimisers no ({reason})"
     facts = f"{stamp.get('device') or 'the processor'}, {optimisers}"
     if proof.code:
-        return (
-            f"Set up: {facts}. But the practice bake failed, see above. Run: "
-            "python -m easy_scripts doctor"
-        )
+        told = f"Set up: {facts}. But the practice bake failed."
+        return f"{told} {ASK_IN_WINDOW if in_window else ASK}"
     if proof.seconds is None:
         return f"Ready: {facts}, practice bake left out."
     return f"Ready: {facts}, practice bake {proof.seconds:.0f} s."

@@ -8,7 +8,9 @@ from private_python import put_python
 from easy_scripts.install import command, self_test
 from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
+from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.catalogue import Catalogue
 from scripts.core.events import Problem, Stage
 
 STAMP = {
@@ -36,12 +38,27 @@ STAMP = {
             {**STAMP, "eight_bit": {}},
             Proof(1, 3.0),
             "Set up: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers no (not for this system). But "
-            "the practice bake failed, see above. Run: python -m easy_scripts doctor",
+            "the practice bake failed. What it said stands above. "
+            "Run: python -m easy_scripts doctor",
         ),
     ],
 )
 def test_the_last_line(stamp, proof, line):
     assert ready_line(stamp, proof) == line
+
+
+def test_the_last_line_in_a_window_names_the_button_that_is_there(project, monkeypatch):
+    (project.root / "code.txt").write_text("1")
+    monkeypatch.setattr(command, "judge", lambda project: Judgement(State.WHOLE, "", STAMP))
+    events = []
+    assert command.finish(project, True, events.append, in_window=True) == 1
+    button = Catalogue(language="en")("doctor.button")
+    assert events[-1].text.endswith(
+        f'But the practice bake failed. Press "{button}" to find out why.'
+    )
+    japanese = Catalogue(language="ja")
+    assert japanese("doctor.button") in japanese.said(events[-1].text)
+    assert "python -m" not in events[-1].text
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ def said_by_setup() -> list[str]:
           for doing in ("The environment could not be checked", "The practice bake failed")),
         f"PyTorch could not be installed: the system stopped it, perhaps for want of memory. "
         f"{RUN_AGAIN}",
-        *(ready_line(stamp, proof) for proof in (Proof(0, 14.2), Proof(), Proof(1, 3.0))),
+        *(ready_line(stamp, proof, in_window=True)
+          for proof in (Proof(0, 14.2), Proof(), Proof(1, 3.0))),
         ready_line({}, Proof()),
         ready_line({"eight_bit": {"reason": bitsandbytes_patch.HANGS}}, Proof()),
         *(text for _, *pair, _ in known_failures.KNOWN for text in pair),
