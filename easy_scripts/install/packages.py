@@ -57,7 +57,8 @@ class Findings:
             name = self.to_replace[0]
             return f"The files of {name} are not whole: {self.damaged[name]}."
         for module, error in self.imports.items():
-            told = f"{module} is installed, but cannot be loaded ({error.replace('. ', '; ')})."
+            why = error.rstrip(" .").replace(". ", "; ")  # in one sentence
+            told = f"{module} is installed, but cannot be loaded ({why})."
             if MISSING_LIBRARY.search(error):
                 told += f" Install Microsoft's Visual C++ runtime ({RUNTIME})."
             return told

@@ -201,11 +201,13 @@ def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale,
         window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
         until(window, lambda: not window.start.instate(["disabled"]))
         assert_whole(window.root, "plan")
+        width = window.root.winfo_width()
         assert window.bar.winfo_reqwidth() >= 560 * scale / 100
         window.run()
         window._child.coming = [Stage("Downloading torch, MB", 25, 2500), Note("A note.")]
         until(window, lambda: "2500" in window.time["text"])
         assert_whole(window.root, "progress")
+        assert window.root.winfo_width() == width, "the window does not jump"
         window._child.coming = [LONG, Ended(1)]
         until(window, lambda: window._child is None)
         assert_whole(window.root, "problem")
