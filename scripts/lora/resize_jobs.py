@@ -225,14 +225,14 @@ def _notes(lora: LoraFile) -> Iterator[str]:
     titles = {"loha": "LoHa", "lokr": "LoKr", "tucker": "Tucker (CP)", "diff": "full matrix"}
     for network_type, title in titles.items():
         if count := lora.network_types.get(network_type):
-            yield (f"{lora.path.name}: {count} {title} layers become layers of a plain LoRA, "
-                   "through what they do.")  # fmt: skip
+            become = "layer becomes one" if count == 1 else "layers become layers"
+            yield f"{lora.path.name}: {count} {title} {become} of a plain LoRA, by their effect."
     if lora.naming != "kohya":
         yield (f"{lora.path.name} has the names of {lora.naming}; the result has those of kohya, "
                "which all programs read.")  # fmt: skip
     if lora.others:
-        yield (f"{lora.path.name} holds {len(lora.others)} tensors that belong to no layer, such "
-               f"as {lora.others[0]}; they are kept as they are.")  # fmt: skip
+        yield (f"{lora.path.name} holds what belongs to no layer, such as {lora.others[0]}: it is "
+               "kept as it is.")  # fmt: skip
 
 
 def _facts(lora: LoraFile, resized: ResizedLora, output: Path) -> dict:
