@@ -97,7 +97,7 @@ class MergeSettings:
         None, label="Size of convolutions", page="Result", low=1, high=4096, advanced=True,
         shown_when=("sd_model", [None]),
         help="The size for 3x3 convolutions, if the LoRAs have them. Not set: as new_rank says.",
-        usual=(4, 64), below="Textures that the LoRAs learnt are lost.",
+        usual=(4, 64), below="Textures that were learnt are lost.",
         above="Large files, without looking better.")
     save_precision: str | None = setting(
         None, label="Number format", page="Result", choices=["float", "fp16", "bf16"],

@@ -36,7 +36,7 @@ class ResizeSettings:
     new_conv_rank: int | None = setting(
         None, label="Size of convolutions", page="Size", low=1, high=4096, advanced=True,
         help="The new dim of all convolutions, 1x1 too, if the LoRA has any. Not set: as new_rank.",
-        usual=(4, 64), below="Textures that the LoRA learnt are lost.",
+        usual=(4, 64), below="Textures that were learnt are lost.",
         above="The file stays large; above the old size nothing is gained.")
     dynamic_method: str | None = setting(
         None, label="Dynamic method", page="Size", choices=METHODS, advanced=True,
