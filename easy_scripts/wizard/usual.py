@@ -1,7 +1,8 @@
 """What is usual for a setting, said in words: in the tip of its row, and under its field.
 
 What it does stands in the row already, so the tip tells the rest. The note under the field comes
-when a value lies outside what is usual, and is no error: it may be meant.
+when a value lies outside what is usual, and is no error: it may be meant. What the note says, the
+tip leaves out.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ NOTE_WAIT = 500  # milliseconds after the last letter: what is half typed is not
 def tip(setting: Declaration, texts: Catalogue, answers: Answers) -> str:
     """What is usual as the other settings are, what goes wrong, and how guides call the setting."""
     ends = setting.usual.ends(answers.value) if setting.tells_usual else None
-    lines = [texts("tip.usual", range=_range(ends, texts))] if ends else []
+    side = _side(setting, answers)
+    lines = [texts("tip.usual", range=_range(ends, texts))] if ends and not side else []
     for what in ("below", "above"):
-        if advice := texts.advice(what, setting):
+        if what != side and (advice := texts.advice(what, setting)):
             lines.append(texts(f"tip.{what}", text=advice))
     if advice := texts.advice("beware", setting):
         lines.append(advice)
@@ -38,9 +40,7 @@ def tip(setting: Declaration, texts: Catalogue, answers: Answers) -> str:
 
 def note(setting: Declaration, texts: Catalogue, answers: Answers) -> str | None:
     """What to know of the value entered, when it lies outside what is usual."""
-    if setting.usual is None:
-        return None
-    side = setting.usual.side(answers.value(setting.name), answers.value)
+    side = _side(setting, answers)
     if side is None:
         return None
     ends = setting.usual.ends(answers.value)
@@ -66,6 +66,12 @@ class UsualNote:
     def _tell(self) -> None:
         self._job = None
         self._row.show_info(note(self._row.setting, self._row.texts, self._row.answers))
+
+
+def _side(setting: Declaration, answers: Answers) -> str | None:
+    if setting.usual is None:
+        return None
+    return setting.usual.side(answers.value(setting.name), answers.value)
 
 
 def _range(ends: Range, texts: Catalogue) -> str:

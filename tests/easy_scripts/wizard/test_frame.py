@@ -57,6 +57,10 @@ def test_a_value_outside_what_is_usual_has_a_quiet_note_once_it_is_typed(robot):
     robot.page.rows["title"].focus()
     robot.pump()
     assert message(robot, "size") == too_high, "checking the value leaves the note"
+    assert robot.page.rows["size"].tip().split("\n") == [
+        "Too low: It is hard to see.", "It cannot be undone.",
+        "size · possible: 1 to 64 · default: 32",
+    ], "the tip does not say the same again"  # fmt: skip
     robot.fill("size", "99")
     robot.press("<Alt-n>")
     assert message(robot, "size")[1] == "Error.TLabel" and robot.page.name == "size"
