@@ -44,7 +44,8 @@ class Row:
             self.field.grid(row=2, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
         else:
             self.field.grid(row=0, column=1, rowspan=2, sticky="e", padx=(self.theme.px(24), 0))
-        self._message = ttk.Label(self.frame, wraplength=self.theme.px(HELP_WIDTH * 1.3))
+        self._message = ttk.Label(self.frame)
+        self.frame.bind("<Configure>", self._wrap_texts, add="+")
         for widget in (self.frame, *self.frame.winfo_children(), *self.field.winfo_children()):
             add_tip(widget, self.tip, self.theme, under=self.frame)
         if setting.usual:
@@ -140,14 +141,15 @@ class Row:
         self._help = ttk.Label(self.frame, text=text, style="Muted.TLabel", font=CAPTION,
                                wraplength=self.theme.px(HELP_WIDTH))  # fmt: skip
         self._help.grid(row=1, sticky="w")
-        self.frame.bind("<Configure>", self._wrap_help, add="+")
 
-    def _wrap_help(self, event: tkinter.Event) -> None:
-        """The help takes what the field leaves free beside it."""
+    def _wrap_texts(self, event: tkinter.Event) -> None:
+        """The help takes what the field leaves free beside it; the message has the whole width."""
         taken = 0 if self.wide else self.field.winfo_reqwidth() + self.theme.px(28)
         most = self.theme.px(WIDE_HELP if self.wide else HELP_WIDTH)
-        width = max(self.theme.px(120), min(most, event.width - taken))
-        self._help.configure(wraplength=width)
+        least = self.theme.px(120)
+        self._help.configure(wraplength=max(least, min(most, event.width - taken)))
+        whole = min(self.theme.px(WIDE_HELP), event.width)
+        self._message.configure(wraplength=max(least, whole))
 
     def write(self, value: Any) -> None:
         """Take over what was entered."""

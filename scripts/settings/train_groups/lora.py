@@ -20,7 +20,7 @@ class LoraSettings:
         32, label="LoRA size (dim)", page="LoRA", low=1, high=1024, aliases=["net_dim"],
         help="The rank of the LoRA: 8 to 32 for a character, 32 to 128 for a style; the file "
         "grows with it.",
-        usual=(8, 128), below="Too small to hold a likeness or a style.",
+        usual=(8, 128), below="It cannot hold a likeness or a style.",
         above="Large files, and backgrounds are learnt by heart.")
     network_alpha: float | None = setting(
         None, label="Alpha", page="LoRA", low=0, aliases=["alpha"],
@@ -31,7 +31,7 @@ class LoraSettings:
     conv_dim: int | None = setting(
         None, label="Convolution size (LoCon)", page="LoRA", low=1, high=512, advanced=True,
         help="Train the 3x3 convolutions too, with this rank; makes a LoCon.",
-        usual=(4, 64), below="Too small to hold textures; better leave it out.",
+        usual=(4, 64), below="It cannot hold textures; better leave it out.",
         above="Large files, and textures are learnt by heart.")
     conv_alpha: float | None = setting(
         None, label="Convolution alpha", page="LoRA", low=0, advanced=True,
