@@ -67,7 +67,8 @@ class OptimiserSettings:
         aliases=["optimizer"],
         help="How the weights are changed: AdamW8bit is a good start, Prodigy finds its rate "
         "itself; any class of pytorch_optimizer may be named.",
-        beware="Lion wants a lower rate, Prodigy a rate of 1 and more memory.")
+        beware="Lion wants a lower rate, Prodigy a rate of 1 and more memory; those in 8 bits are "
+        "a little less exact.")
     optimizer_args: dict[str, str] = setting(
         {}, label="Optimiser arguments", page="Optimiser", read=read_arguments, advanced=True,
         help="Further arguments of the optimiser, such as weight_decay=0.1 betas=0.9,0.99.",
