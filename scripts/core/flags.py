@@ -73,6 +73,8 @@ def _flag_help(entry: Declaration) -> str:
     parts = [entry.help]
     if entry.choices:
         parts.append("One of: " + ", ".join(entry.choices) + ".")
+    if entry.tells_usual:
+        parts.append(f"Usual: {entry.usual.words()}.")
     if entry.default not in (None, (), {}, ""):
         parts.append(f"Default: {show_value(entry.default)}.")
     return " ".join(parts)
