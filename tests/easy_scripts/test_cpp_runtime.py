@@ -70,7 +70,9 @@ def test_setups_look_finds_it_in_the_environment(project):
 def test_without_it_the_remedy_is_told(error):
     told = Findings({}, {}, imports={"torch": error}).shortcoming
     assert told.startswith("torch is installed, but cannot be loaded (")
-    assert told.count(".).") == 0 and told.endswith(f"Install Microsoft's Visual C++ runtime ({RUNTIME}).")
+    assert told.count(".).") == 0 and told.endswith(
+        f"Install Microsoft's Visual C++ runtime ({RUNTIME})."
+    )
     japanese = Catalogue(language="ja").said(told)
     assert japanese.startswith("torch は入っていますが、読み込めません（") and RUNTIME in japanese
 

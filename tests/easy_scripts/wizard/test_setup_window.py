@@ -207,7 +207,8 @@ def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale,
         window._child.coming = [Stage("Downloading torch, MB", 25, 2500), Note("A note.")]
         until(window, lambda: "2500" in window.time["text"])
         assert_whole(window.root, "progress")
-        assert window.root.winfo_width() == width, "the window does not jump"
+        jump = abs(window.root.winfo_width() - width)
+        assert jump <= 0.05 * scale, "a line may stick out by a few pixels"
         window._child.coming = [LONG, Ended(1)]
         until(window, lambda: window._child is None)
         assert_whole(window.root, "problem")
