@@ -1,4 +1,4 @@
-"""The alarm of a training that outgrows its card, and the pace and the time left that it reports."""
+"""The alarm of a training that outgrows its card, and the pace and time left that it reports."""
 
 from __future__ import annotations
 

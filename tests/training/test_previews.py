@@ -355,7 +355,7 @@ def test_a_black_picture_is_warned_of_once_with_the_remedy(sd15, monkeypatch, sp
 
 def test_a_dark_picture_is_no_black_one(sd15, monkeypatch):
     dark = torch.full((1, 3, 64, 64), -9.0)
-    dark[..., 30, 30] = -0.9
+    dark[..., 30, 30] = 0.05
     monkeypatch.setattr(previews, "decode_pixels", lambda *_: dark)
     sd15.render(["a --s 2"])
     assert not sd15.of(Note)
