@@ -74,6 +74,11 @@ class QueuePage(Page):
         """To the bake that runs, or to begin one."""
         return "queue.to_bake" if self.busy else "queue.bake"
 
+    @property
+    def cancel_text(self) -> str:
+        """What would be cancelled is the bake, if there is one."""
+        return "work.stop" if self.busy else "frame.cancel"
+
     def build(self, body: ttk.Frame) -> None:
         """Buttons for the whole queue, and the list."""
         theme = self.theme
