@@ -53,7 +53,7 @@ class BakePage(WorkPage):
             "pause": self._pause, "queue": self._show_queue, "save": self._save,
             "preview": self._preview, "after_epoch": self._after_epoch,
         })  # fmt: skip
-        self._after = ttk.Frame(self._bake)
+        self._after = ttk.Frame(body)
 
     # --- running -------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class BakePage(WorkPage):
             memory.keep("paused", {})
         self.wizard.facts["practised"] = self._kind == PRACTICE
         self.wizard.facts["preview_seconds"] = self._pace.seconds
-        self.wizard.facts["ran"] = self._ran
+        self.wizard.facts["ran"], self.wizard.facts["warnings"] = self._ran, self._warnings
         self._let_buttons(False)
         self._child.forget()
         if not self._stopping:
@@ -313,7 +313,9 @@ class BakePage(WorkPage):
             style = "Wide.TButton" if index or not self._state else "Accent.TButton"
             ttk.Button(self._after, text=label, underline=place, style=style,
                        command=action).pack(side="left", padx=(0, self.theme.px(8)))  # fmt: skip
-        self._after.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
+        above = (self._help, self._to_setting, self._problem, self._stage)
+        last = next(widget for widget in above if widget.winfo_manager())
+        self._after.pack(fill="x", after=last, pady=(0, self.theme.px(12)))
         if not self._to_setting.winfo_manager():
             self._after.winfo_children()[0].focus_set()
 

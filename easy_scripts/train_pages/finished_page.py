@@ -60,6 +60,7 @@ class FinishedPage(Page):
         events = self.wizard.facts.get("events", [])
         done = next((event for event in events if isinstance(event, Done)), Done())
         if self.wizard.facts.get("ran"):
+            self._show_warnings()
             self._show_queue(self._ran())
             return
         practised = self.wizard.facts.get("practised", False)
@@ -67,9 +68,7 @@ class FinishedPage(Page):
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
         self._show_file(result, done, len(saved))
-        for note in (event for event in events if isinstance(event, Note) and event.warning):
-            ttk.Label(self._content, text=note.text, style="Warning.TLabel",
-                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
+        self._show_warnings()
         self._show_buttons(result)
         if practised:
             self._show_sheet(Path(done.path or ""), events)
@@ -77,6 +76,11 @@ class FinishedPage(Page):
             self._show_grid([event for event in events if isinstance(event, Preview)])
             self._offer_comparison(result)
             self._show_next(result)
+
+    def _show_warnings(self) -> None:
+        for text in self.wizard.facts.get("warnings", ()):
+            ttk.Label(self._content, text=text, style="Warning.TLabel",
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
 
     def _show_queue(self, ran: list[Bake]) -> None:
         """One card for each bake of the queue that ran."""

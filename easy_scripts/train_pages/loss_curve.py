@@ -78,7 +78,7 @@ class LossCurve(tkinter.Canvas):
         width, height = self.winfo_width(), self.winfo_height()
         if width < 50:
             return
-        box = Box(px(52), px(10), width - px(52), height - px(22))
+        box = Box(px(52), px(10), width - px(60), height - px(22))
         self.create_line(box.left, box.bottom, box.right, box.bottom, fill=colours.line)
         if len(self.steps) < 2:
             self.create_text((box.left + box.right) / 2, (box.top + box.bottom) / 2, font=CAPTION,
@@ -91,13 +91,13 @@ class LossCurve(tkinter.Canvas):
             self.create_line(box.left, y, box.right, y, fill=colours.line)
             self._label(box.left - px(8), y, "e", f"{value:.3f}", colours.muted)
         lines = [("bake.raw_line", box.points(self.steps, self.raw, low, high),
-                  {"fill": colours.muted, "dash": (2, 3)}),
+                  {"fill": colours.muted, "width": px(1), "dash": (px(2), px(3))}),
                  ("bake.smooth_line", box.points(self.steps, self.smooth, low, high),
                   {"fill": colours.accent, "width": px(2), "joinstyle": "round"})]  # fmt: skip
         most = max(self.rates)
         if most > 0:
             lines.insert(0, ("bake.rate_line", box.points(self.steps, self.rates, 0.0, most),
-                             {"fill": colours.good}))  # fmt: skip
+                             {"fill": colours.good, "width": px(1)}))  # fmt: skip
             for value, y in ((most, box.top), (0.0, box.bottom)):
                 self._label(box.right + px(8), y, "w", f"{value:.2g}", colours.good)
         for key, points, look in lines:

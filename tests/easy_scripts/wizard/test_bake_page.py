@@ -92,14 +92,16 @@ def test_the_reason_of_a_failure_stands_at_the_top_with_the_way_to_its_field(
     assert message == "The graphics card ran out of memory. Lower train_batch_size."
 
 
-def test_a_failure_without_a_field_shows_the_log_at_the_top(on_page, bake):
+def test_a_failure_without_a_field_shows_all_ways_at_the_top(on_page, bake):
     robot = on_page()
-    bake.step(1)
+    bake.step(1, alarm="full")
+    bake.say(*(Note(f"Warning {number}. " + "It is long. " * 20, True) for number in range(4)))
     bake.say(Ended(70))
     told(robot, "Something went wrong that should not have.")
     robot.pump(0.2)
-    assert in_view(robot, robot.page._problem) and in_view(robot, robot.page._help)
-    assert robot.page._help.winfo_rooty() < robot.page._figures.winfo_rooty()
+    for widget in (robot.page._stage, robot.page._problem, robot.page._help, robot.page._after):
+        assert in_view(robot, widget)
+    assert robot.root.focus_get().cget("text") == "To the beginning"
 
 
 def test_all_that_comes_with_the_end_is_shown(on_page, bake):
@@ -462,6 +464,9 @@ def test_a_warning_tells_which_bake_of_the_queue_it_is_of(queue_bakes, bake):
     assert "one: Preview 1 is black." in robot.seen()
     assert "Whole bake" not in robot.seen(), "the next one is being prepared"
     assert robot.page._bar.winfo_ismapped()
+    bake.finish()
+    robot.until(lambda: robot.page.name == "finished")
+    assert "one: Preview 1 is black." in robot.seen(), "and at the end"
 
 
 @pytest.mark.parametrize(
