@@ -50,8 +50,8 @@ class BakePage(WorkPage):
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
         self._buttons = BakeButtons(self._bake, self.wizard, {
-            "pause": self._pause, "queue": self._show_queue, "save": self._save,
-            "preview": self._preview, "after_epoch": self._after_epoch,
+            "pause": self._pause, "queue": lambda: show_page(self.wizard, "queue"),
+            "save": self._save, "preview": self._preview, "after_epoch": self._after_epoch,
         })  # fmt: skip
         self._after = ttk.Frame(body)
 
@@ -238,9 +238,6 @@ class BakePage(WorkPage):
         self._buttons.bar("after_epoch")
         self._notes.configure(text=self.texts("bake.after_epoch_asked"))
 
-    def _show_queue(self) -> None:
-        show_page(self.wizard, "queue")
-
     def leave_busy(self) -> None:
         """Ask once whether to stop; a second wish, after a while, ends the child at once."""
         if self._stopping:
@@ -279,6 +276,7 @@ class BakePage(WorkPage):
         if done:
             return
         self._buttons.pack_forget()
+        self._figures.end()
         if self._kind != BAKE:
             self._state = ""
         if self._state:

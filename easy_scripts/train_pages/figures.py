@@ -52,6 +52,10 @@ class Figures(ttk.Frame):
         self._text_rate.grid_remove()
         self._alarm.grid_remove()
 
+    def end(self) -> None:
+        """What was alarming is over; the figures stay."""
+        self._alarm.grid_remove()
+
     def show(self, step: Step) -> None:
         """Show the report of a step."""
         self._put("loss", f"{step.loss:.4f}")

@@ -45,7 +45,6 @@ class WorkPage(Page):
         self._stage.pack(anchor="w", pady=(0, theme.px(10)))
         self._bar = ttk.Progressbar(body, maximum=1000)
         self._time = ttk.Label(body, style="Muted.TLabel")
-        self._time.pack(anchor="w", pady=(theme.px(8), theme.px(16)))
         self._problem = ttk.Label(body, style="Error.TLabel", wraplength=width)
         self._to_setting = ttk.Button(body, style="Wide.TButton")
         self._notes = ttk.Label(body, wraplength=width)
@@ -239,6 +238,7 @@ class WorkPage(Page):
     def _reset_looks(self) -> None:
         self._stage.configure(text=self.texts("work.starting"))
         self._pack_bar()
+        self._time.pack(anchor="w", pady=(self.theme.px(8), self.theme.px(16)), after=self._bar)
         for label in (self._time, self._notes):
             label.configure(text="")
         for widget in (self._problem, self._to_setting, self._help):
@@ -255,7 +255,7 @@ class WorkPage(Page):
 
     def _ended_looks(self) -> None:
         self._bar.pack_forget()
-        self._time.configure(text="")
+        self._time.pack_forget()
         self.wizard.footer.back.focus_set()
 
     def _show_problem(self, message: str) -> None:

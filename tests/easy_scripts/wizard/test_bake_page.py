@@ -99,6 +99,7 @@ def test_a_failure_without_a_field_shows_all_ways_at_the_top(on_page, bake):
     bake.say(Ended(70))
     told(robot, "Something went wrong that should not have.")
     robot.pump(0.2)
+    assert "memory is full" not in robot.seen(), "the card is free again"
     for widget in (robot.page._stage, robot.page._problem, robot.page._help, robot.page._after):
         assert in_view(robot, widget)
     assert robot.root.focus_get().cget("text") == "To the beginning"
