@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
+from scripts.core.files import as_safetensors
 from scripts.settings.resize import METHODS, dynamic_error
 from scripts.settings.train_reading import read_precision
 
@@ -76,10 +77,8 @@ class ExtractSettings:
 
     @property
     def result(self) -> Path:
-        """`save_to` with its ending, which may be left out."""
-        name = self.save_to.name
-        ending = "" if name.lower().endswith(".safetensors") else ".safetensors"
-        return self.save_to.with_name(name + ending)
+        """`save_to` with its ending, which may be left out. Raises SettingError for another one."""
+        return as_safetensors(self.save_to)
 
 
 def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, list[str]]:
@@ -98,9 +97,6 @@ def _check_together(settings: ExtractSettings) -> list[SettingError]:
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip
-    elif settings.save_to.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
-        errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
-                                   "file. Write the ending .safetensors."))  # fmt: skip
     method, param = settings.dynamic_method, settings.dynamic_param
     if method is None and param is not None:
         errors.append(SettingError("dynamic_method", "A dynamic value is given, but no method. "

@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.core.declare import build, notes_on, read_int, setting, show_value
 from scripts.core.errors import SettingError
+from scripts.core.files import as_safetensors
 from scripts.settings.several import read_numbers, read_paths
 from scripts.settings.train_reading import read_precision
 
@@ -99,10 +100,8 @@ class MergeSettings:
 
     @property
     def result(self) -> Path:
-        """`save_to` with its ending, which may be left out."""
-        name = self.save_to.name
-        ending = "" if name.lower().endswith(".safetensors") else ".safetensors"
-        return self.save_to.with_name(name + ending)
+        """`save_to` with its ending, which may be left out. Raises SettingError for another one."""
+        return as_safetensors(self.save_to)
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -146,11 +145,8 @@ def _check_result(settings: MergeSettings) -> list[SettingError]:
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip
-    elif settings.save_to.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
-        errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
-                                   "file. Write the ending .safetensors."))  # fmt: skip
     if settings.sd_model is not None:
-        for name, unset in (("new_rank", AUTO), ("new_conv_rank", None), ("save_precision", None)):
+        for name, unset in (("new_rank", AUTO), ("new_conv_rank", None)):
             if getattr(settings, name) != unset:
                 errors.append(SettingError(name, f"{name} is for a LoRA as the result, and with "
                                            "sd_model a checkpoint is made. Leave one of them "

@@ -87,6 +87,9 @@ def _check_together(settings: ResizeSettings) -> list[SettingError]:
     if settings.new_rank and settings.queue is not None:
         errors.append(SettingError("queue", "Both new_rank and a list of sizes are given. Give "
                                    "one of them."))  # fmt: skip
+    if settings.dynamic_param and settings.queue is not None:
+        errors.append(SettingError("dynamic_param", "The list of sizes holds the dynamic values. "
+                                   "Leave this one out."))  # fmt: skip
     for rank in settings.new_rank:
         if rank < 1:
             errors.append(SettingError("new_rank", f"A size of {rank} is not possible: it must be "
