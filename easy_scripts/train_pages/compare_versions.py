@@ -5,7 +5,6 @@ The drawing is a child process (`scripts.draw_versions`); it ends with the page.
 
 from __future__ import annotations
 
-import json
 import time
 import tkinter
 from collections.abc import Sequence
@@ -27,7 +26,6 @@ from easy_scripts.wizard.work_page import CODE_DONE
 from scripts.core.declare import declarations, read_value
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Preview, Problem, Stage
-from scripts.core.files import write_text
 from scripts.settings.draw_versions import STRENGTHS, DrawSettings
 
 POLL = 40  # milliseconds
@@ -115,8 +113,7 @@ class CompareVersions(ttk.Frame):
         self._stopping, self._trouble = False, ""
         self._time_left = TimeLeft()
         try:
-            path = self._wizard.memory.folder / f"{self._wizard.plan.name}-versions.json"
-            write_text(path, json.dumps(self._config(), indent=1))
+            path = self._wizard.own_files.write("versions", self._config())
             self.child = Child("scripts.draw_versions", ["--config", str(path), "--events"])
         except (OSError, SuiteError) as error:
             self._said.configure(text=str(error), style="Error.TLabel")

@@ -122,6 +122,10 @@ class KindPage(Page):
             self._own_button.grid()
         find_card(self.wizard, self._take_card)
 
+    def may_leave(self) -> bool:
+        """Ask whether a trial that runs may be ended."""
+        return not self._trial.running or self.wizard.ask("kind.trial.ask") == 1
+
     def leave(self) -> None:
         """A trial tells nothing to another page."""
         self._trial.close()
@@ -255,7 +259,8 @@ class KindPage(Page):
         show_page(self.wizard, "summary")
 
     def _to_all(self) -> None:
-        show_page(self.wizard, "all_settings")
+        if self.may_leave():
+            show_page(self.wizard, "all_settings")
 
     def focus_first(self) -> None:
         """The button that goes on: most need change nothing."""
