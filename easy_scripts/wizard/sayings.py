@@ -1,0 +1,154 @@
+"""What the code says in English, in another language: errors, notes, advice, stages.
+
+    Sayings("ja").translate("There is no file C:/a.toml. Choose it again.")
+
+texts/LANGUAGE_said.json holds one sentence an entry: the English of the code, with a {name} where
+something is filled in, and its translation. What stands in the place of a name is translated in the
+same way; a name that begins with "count" or "number" stands for a number alone. What no entry knows
+stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("texts")
+SENTENCE_END = re.compile(r"(?<=[.?!]) ")
+MOST_TOGETHER = 5  # pieces of a text that may be one sentence, with ". " in a path or a name
+JOINTS = {", ": "、", " and ": "と", "; ": "、", " + ": " + "}
+REMEMBERED = 2000
+
+Told = tuple[str, int]  # a translation, and how many letters of the original were known
+
+
+@dataclass(frozen=True)
+class Saying:
+    """One entry. `literal` is what the English has around its names."""
+
+    english: str
+    translation: str
+
+    @cached_property
+    def literals(self) -> tuple[str, ...]:
+        """The English between the names."""
+        return tuple(re.split(r"\{\w+\}", self.english))
+
+    @cached_property
+    def weight(self) -> int:
+        """How much of it is literal: the more, the less it is taken for something else."""
+        return sum(len(literal) for literal in self.literals)
+
+    @cached_property
+    def longest(self) -> str:
+        """Its longest literal: a text without it is none of these."""
+        return max(self.literals, key=len)
+
+    @cached_property
+    def pattern(self) -> re.Pattern:
+        """What it looks like when it is said."""
+        parts = re.split(r"\{(\w+)\}", self.english)  # text, name, text, name, ..., text
+        odd = [_name_pattern(part) if index % 2 else re.escape(part)
+               for index, part in enumerate(parts)]  # fmt: skip
+        return re.compile("".join(odd), re.DOTALL)
+
+
+def _name_pattern(name: str) -> str:
+    letters = r"[-+\d.,e]+" if name.startswith(("count", "number")) else ".+?"
+    return f"(?P<{name}>{letters})"
+
+
+class Sayings:
+    """All entries of a language, the most specific first; read when something is first said."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        self.translate = lru_cache(REMEMBERED)(self._translate)
+
+    @cached_property
+    def _sayings(self) -> list[Saying]:
+        sayings = [Saying(english, other) for english, other in read_sayings(self._language).items()]
+        return sorted(sayings, key=lambda saying: -saying.weight)
+
+    def _translate(self, text: str) -> str:
+        """The text in the language, as far as it is known."""
+        return "\n".join(self._line(line)[0] for line in text.split("\n"))
+
+    def _line(self, text: str) -> Told:
+        """Of all ways to see the text as sentences, the one of which most is known.
+
+        Paths, names and numbers may hold ". ", so neighbouring pieces may be one sentence.
+        """
+        pieces = SENTENCE_END.split(text)
+        best: list[Told] = [("", 0)]  # of the pieces before
+        for end in range(1, len(pieces) + 1):
+            ways = []
+            for begin in range(max(0, end - MOST_TOGETHER), end):
+                told, known = self._sentence(" ".join(pieces[begin:end]))
+                before, known_before = best[begin]
+                gap = "\n" if before.endswith("。") else " "
+                ways.append((before + gap * bool(before) + told, known_before + known))
+            best.append(max(reversed(ways), key=lambda way: way[1]))  # the shortest, if alike
+        return best[-1]
+
+    def _sentence(self, text: str) -> Told:
+        ways = [self._known(text) or self._known(text[:1].lower() + text[1:]),
+                self._behind_name(text)]  # fmt: skip
+        return _best(ways) or (text, -1 if text[:1].islower() else 0)  # no sentence begins so
+
+    def _known(self, text: str) -> Told | None:
+        for saying in self._sayings:
+            found = saying.longest in text and saying.pattern.fullmatch(text)
+            if found:
+                parts = {name: self._part(part) for name, part in found.groupdict().items()}
+                known = saying.weight + sum(known for _, known in parts.values())
+                values = {name: told for name, (told, _) in parts.items()}
+                return saying.translation.format(**values), known
+        return None
+
+    def _behind_name(self, text: str) -> Told | None:
+        """NAME: SENTENCE, where the name may be anything, such as a setting, a file or a place."""
+        for found in re.finditer(": ", text):
+            told = self._known(text[found.end() :])
+            if told:
+                name, known = self._part(text[: found.start()])
+                return f"{name}: {told[0]}", told[1] + known
+        return None
+
+    def _joined(self, text: str) -> Told | None:
+        """ONE and OTHER, where both are known."""
+        ways = []
+        for joint, other in JOINTS.items():
+            for found in re.finditer(re.escape(joint), text):
+                one = self._of_several(text[: found.start()])
+                rest = one and (self._of_several(text[found.end() :])
+                                or self._joined(text[found.end() :]))  # fmt: skip
+                if rest:
+                    ways.append((one[0] + other + rest[0], one[1] + rest[1]))
+        return _best(ways)
+
+    def _of_several(self, text: str) -> Told | None:
+        return self._known(text) or self._behind_name(text)
+
+    def _part(self, text: str) -> Told:
+        """A part of a sentence: perhaps a whole one without its full stop, or several joined."""
+        told = _best([self._known(text), self._joined(text)])
+        if told:
+            return told
+        if text.endswith((".", "?", "!")):
+            return self._line(text)
+        told, known = self._line(f"{text}.")
+        return (told.rstrip(".。"), known) if known > 0 else (text, 0)
+
+
+def _best(ways: list[Told | None]) -> Told | None:
+    """The one of which most is known; the first of those alike."""
+    return max((way for way in ways if way), key=lambda way: way[1], default=None)
+
+
+def read_sayings(language: str) -> dict[str, str]:
+    """The entries of a language by their English."""
+    return json.loads((FOLDER / f"{language}_said.json").read_text(encoding="utf-8"))
