@@ -76,7 +76,7 @@ class FinishedPage(Page):
             card.pack(fill="x", pady=(0, theme.px(8)))
             ttk.Label(card, text=bake.name, style="Strong.TLabel", wraplength=theme.px(600)).pack(
                 anchor="w", padx=theme.px(4))  # fmt: skip
-            about = bake.error or bake.result or bake.state
+            about = texts.said(bake.error or bake.result or texts(f"queue.is.{bake.state}"))
             if good:
                 about += " · " + texts("finished.took", time=texts.duration(bake.seconds or 0))
             style = "Muted.TLabel" if good else "Error.TLabel"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
 from scripts.core.events import Facts, Planned, Problem, Stage
@@ -74,7 +75,7 @@ class Asking:
         try:
             write_text(path, json.dumps(config, indent=1))
         except SuiteError as error:
-            take(Answer(problems=[Problem(str(error))]))
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self.ask(["--config", str(path), flag], take, early, stage)
 
@@ -92,12 +93,12 @@ class Asking:
             self._child = Child(self._module, [*arguments, "--events"])
         except OSError as error:
             self._job = None
-            take(Answer(problems=[Problem(str(error))]))
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
 
     def _poll(self, answer: Answer, take: Take) -> None:
-        for message in self._child.messages():
+        for message in heard(self._wizard.texts, self._child):
             if isinstance(message, Facts):
                 answer.facts = message.facts
                 if self._early:

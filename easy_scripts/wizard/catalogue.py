@@ -4,8 +4,8 @@ Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
 declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
 front of NAME where the wizards mean different things by a name. What the work, set-up and the
-doctor say is English in the code; `said` translates it (see `sayings`). Tk ends a line at a space if
-it can; Japanese has few, so a long text has line ends of its own between its sentences.
+doctor say is English in the code; `said` translates it (see `sayings`). Tk ends a line at a space
+if it can; Japanese has few, so a long text has line ends of its own between its sentences.
 EASY_LORA_LANGUAGE overrides the system's language.
 """
 

@@ -105,7 +105,7 @@ class Row:
     def show_error(self, message: str | None) -> None:
         """Put `message` in red under the field; None takes it away."""
         self._error_shown = message is not None
-        self._say(message, "Error.TLabel")
+        self._say(message and self.texts.said(message), "Error.TLabel")
         state = "invalid" if message else "!invalid"
         if isinstance(self.input(), ttk.Entry):
             self.input().state([state])

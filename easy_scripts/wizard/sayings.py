@@ -70,7 +70,9 @@ class Sayings:
 
     @cached_property
     def _sayings(self) -> list[Saying]:
-        sayings = [Saying(english, other) for english, other in read_sayings(self._language).items()]
+        sayings = [
+            Saying(english, other) for english, other in read_sayings(self._language).items()
+        ]
         return sorted(sayings, key=lambda saying: -saying.weight)
 
     def _translate(self, text: str) -> str:

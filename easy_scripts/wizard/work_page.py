@@ -12,6 +12,7 @@ from tkinter import ttk
 
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from easy_scripts.wizard.fold import Fold
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
@@ -92,7 +93,7 @@ class WorkPage(Page):
             write_text(config, json.dumps(self.run_config(), indent=1))
             self._child = self.start_child(config)
         except (OSError, SuiteError) as error:
-            self._show_problem(str(error))
+            self._show_problem(self.texts.said(error))
             self._ended_looks()
             self._help.pack(anchor="w", pady=self.theme.px(12))
             return
@@ -112,7 +113,7 @@ class WorkPage(Page):
         self.wizard.footer.cancel.state(["!disabled"])
 
     def _poll(self) -> None:
-        for message in self._child.messages():
+        for message in heard(self.texts, self._child):
             if isinstance(message, Ended):
                 self._finish(message.code)
                 return
@@ -146,7 +147,7 @@ class WorkPage(Page):
 
     def _show_stage(self, stage: Stage) -> None:
         if not self._stopping:
-            self._stage.configure(text=stage.name)
+            self._stage.configure(text=self.texts.said(stage.name))
         if not stage.total or stage.done is None:
             self._bar.configure(mode="indeterminate")
             self._bar.start(15)

@@ -151,7 +151,7 @@ def merge_modules(
     """The sum of every module, by `rules` for Linear layers and for 3x3 convolutions, with numbers
     in `dtype` ("F16", "BF16", "F32")."""
     work = partial(_sum_of, parts, rules, dtype)
-    sums = list(in_threads(work, sorted(parts), "Merging", report, control))
+    sums = list(in_threads(work, sorted(parts), "Merging the weights", report, control))
     for rule, is_wide in zip(rules, (False, True), strict=True):
         values = [one.values for one in sums if one.is_wide == is_wide]
         if rule == AUTO and values:

@@ -94,8 +94,10 @@ def read_prompts(
     if errors:
         raise SettingErrors(errors)
     if not prompts:
-        where = f"The file {source}" if isinstance(source, str | Path) else "The list"
-        raise SettingError(SETTING, f"{where} holds no prompt. Write one prompt a line.")
+        message = "The list holds no prompt. Write one prompt a line."
+        if isinstance(source, str | Path):
+            message = f"The file {source} holds no prompt. Write one prompt a line."
+        raise SettingError(SETTING, message)
     return tuple(prompts)
 
 
