@@ -18,8 +18,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("texts")
 SENTENCE_END = re.compile(r"(?<=[.?!]) ")
+CONTINUES = re.compile(r"^[a-z]|[/\\]|^\S*$")  # no sentence, but more of the path in front of it
 MOST_TOGETHER = 5  # pieces of a text that may be one sentence, with ". " in a path or a name
-JOINTS = {", ": "、", " and ": "と", "; ": "、", " + ": " + "}
+JOINTS = {", ": "、", " and ": "と", "; ": "、", " + ": " + ", " - ": " - "}
 REMEMBERED = 2000
 
 Told = tuple[str, int]  # a translation, and how many letters of the original were known
@@ -57,7 +58,7 @@ class Saying:
 
 
 def _name_pattern(name: str) -> str:
-    letters = r"[-+\d.,e]+" if name.startswith(("count", "number")) else ".+?"
+    letters = r"[-+\d.,e]+" if name.startswith(("count", "number")) else ".*?"
     return f"(?P<{name}>{letters})"
 
 
@@ -77,7 +78,10 @@ class Sayings:
 
     def _translate(self, text: str) -> str:
         """The text in the language, as far as it is known."""
-        return "\n".join(self._line(line)[0] for line in text.split("\n"))
+        lines = [self._line(line) for line in text.split("\n")]
+        told = "\n".join(line for line, _ in lines), sum(known for _, known in lines)
+        whole = self._line(text) if len(lines) > 1 else told  # a name may hold a line end
+        return _best([told, whole])[0]
 
     def _line(self, text: str) -> Told:
         """Of all ways to see the text as sentences, the one of which most is known.
@@ -97,11 +101,15 @@ class Sayings:
         return best[-1]
 
     def _sentence(self, text: str) -> Told:
-        ways = [self._known(text) or self._known(text[:1].lower() + text[1:]),
-                self._behind_name(text)]  # fmt: skip
-        return _best(ways) or (text, -1 if text[:1].islower() else 0)  # no sentence begins so
+        told = _best([self._known(text), self._behind_name(text)])
+        return told or (text, -1 if CONTINUES.search(text) else 0)
 
     def _known(self, text: str) -> Told | None:
+        """A sentence or a part of one, with a capital or without."""
+        found = self._find(text)
+        return found if found or not text[:1].isupper() else self._find(text[0].lower() + text[1:])
+
+    def _find(self, text: str) -> Told | None:
         for saying in self._sayings:
             found = saying.longest in text and saying.pattern.fullmatch(text)
             if found:
@@ -114,7 +122,8 @@ class Sayings:
     def _behind_name(self, text: str) -> Told | None:
         """NAME: SENTENCE, where the name may be anything, such as a setting, a file or a place."""
         for found in re.finditer(": ", text):
-            told = self._known(text[found.end() :])
+            rest = text[found.end() :]
+            told = self._known(rest) or self._behind_name(rest)
             if told:
                 name, known = self._part(text[: found.start()])
                 return f"{name}: {told[0]}", told[1] + known
@@ -137,7 +146,7 @@ class Sayings:
 
     def _part(self, text: str) -> Told:
         """A part of a sentence: perhaps a whole one without its full stop, or several joined."""
-        told = _best([self._known(text), self._joined(text)])
+        told = _best([self._known(text), self._behind_name(text), self._joined(text)])
         if told:
             return told
         if text.endswith((".", "?", "!")):
