@@ -123,7 +123,7 @@ class Sayings:
         """NAME: SENTENCE, where the name may be anything, such as a setting, a file or a place."""
         for found in re.finditer(": ", text):
             rest = text[found.end() :]
-            told = self._known(rest) or self._behind_name(rest)
+            told = _best([self._known(rest), self._behind_name(rest)])
             if told:
                 name, known = self._part(text[: found.start()])
                 return f"{name}: {told[0]}", told[1] + known

@@ -86,7 +86,7 @@ def test_a_config_with_a_mistake(tmp_path):
     path = file_of(tmp_path / "run. old.json", '{"a": 1,}')
     told(raised(lambda: read_structured(path)), "run. old.json", "1行")
     told(raised(lambda: read_structured(tmp_path)), str(tmp_path))
-    path = file_of(tmp_path / "run.toml", 'a = "C:\\new"\n')
+    path = file_of(tmp_path / "run.toml", 'a = "C:\\models"\n')
     message = JAPANESE.said(raised(lambda: read_structured(path)))
     assert "run.toml" in message and message.count("。") >= 1
 
@@ -230,7 +230,7 @@ def test_what_is_found_in_folders(tmp_path):
     assert len(sentences) > 6
     for sentence in sentences:
         told(sentence)
-    assert "選んだフォルダーの画像 1枚" in "\n".join(map(JAPANESE.said, sentences))
+    assert "選んだフォルダー: 画像 1枚は使いません" in "\n".join(map(JAPANESE.said, sentences))
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -320,28 +320,37 @@ def test_another_python(version, bits):
 
 
 def test_events_are_heard_in_japanese():
-    note = in_language(JAPANESE, Note("The previews could not be drawn; the training goes on. "
-                                      "The file a.safetensors is not a LoRA.", warning=True))  # fmt: skip
+    text = "The previews could not be drawn; the training goes on. The file a.pt is not a LoRA."
+    note = in_language(JAPANESE, Note(text, warning=True))
     assert note.warning and note.text == (
-        "プレビューを描けませんでした。学習は続きます。\nファイル a.safetensors は LoRA ではありません。"
+        "プレビューを描けませんでした。学習は続きます。\nファイル a.pt は LoRA ではありません。"
     )
     problem = in_language(JAPANESE, Problem("There is no file a. Choose it again.", "vae"))
     assert problem.setting == "vae" and problem.message.startswith("ファイル a が")
     stage = Stage("Trying ten steps")
     assert in_language(JAPANESE, stage) is stage  # windows look its name up
-    facts = {"warnings": ["There are no pictures in a. b."], "tags": [["a picture", 2]],
-             "mends": [{"text": "2 pictures in x left out: it lies inside y.",
-                        "folder_repeats": {"a picture": 1}}],
-             "broken": {"/a picture": "it is damaged"}, "captions": {"missing": 1},
-             "report": [{"key": "v2", "fate": "not set", "note": "It was left out."}]}  # fmt: skip
-    expected = {"warnings": ["a. b に画像がありません。"], "tags": [["a picture", 2]],
-                "mends": [{"text": "x の画像 2枚は使いません（y の中にあります）。",
-                           "folder_repeats": {"a picture": 1}}],
-                "broken": {"/a picture": "壊れています"}, "captions": {"missing": 1},
-                "report": [{"key": "v2", "fate": "not set", "note": "これは使いません。"}]}  # fmt: skip
-    assert in_language(JAPANESE, Facts(facts)).facts == expected
-    assert in_language(JAPANESE, Planned(facts)).plan == expected
-    assert in_language(Catalogue(language="en"), Facts(facts)).facts is facts
+
+
+def facts(warning: str, mend: str, damage: str, note: str) -> dict:
+    """Facts with sentences and with names that look like some."""
+    return {
+        "warnings": [warning],
+        "tags": [["a picture", 2]],
+        "mends": [{"text": mend, "folder_repeats": {"a picture": 1}}],
+        "broken": {"/a picture": damage},
+        "captions": {"missing": 1},
+        "report": [{"key": "v2", "fate": "not set", "note": note}],
+    }
+
+
+def test_only_the_sentences_of_facts_are_translated():
+    given = facts("There are no pictures in a. b.", "2 pictures in x left out: it lies inside y.",
+                  "it is damaged", "It was left out.")  # fmt: skip
+    wanted = facts("a. b に画像がありません。", "x: 画像 2枚は使いません（y の中にあります）。",
+                   "壊れています", "これは使いません。")  # fmt: skip
+    assert in_language(JAPANESE, Facts(given)).facts == wanted
+    assert in_language(JAPANESE, Planned(given)).plan == wanted
+    assert in_language(Catalogue(language="en"), Facts(given)).facts is given
 
 
 def test_what_nobody_knows_stays_as_it_is():
