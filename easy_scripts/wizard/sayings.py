@@ -19,6 +19,8 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("texts")
 SENTENCE_END = re.compile(r"(?<=[.?!]) ")
 CONTINUES = re.compile(r"^[a-z]|[/\\]|^\S*$")  # no sentence, but more of the path in front of it
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")  # kana and kanji
+LATIN_MEETS_JAPANESE = re.compile(f"[A-Za-z]{JAPANESE.pattern}|{JAPANESE.pattern}[A-Za-z]")
 MOST_TOGETHER = 5  # pieces of a text that may be one sentence, with ". " in a path or a name
 JOINTS = {", ": "、", " and ": "と", "; ": "、", " + ": " + ", " - ": " - "}
 REMEMBERED = 2000
@@ -115,8 +117,7 @@ class Sayings:
             if found:
                 parts = {name: self._part(part) for name, part in found.groupdict().items()}
                 known = saying.weight + sum(known for _, known in parts.values())
-                values = {name: told for name, (told, _) in parts.items()}
-                return saying.translation.format(**values), known
+                return _filled(saying.translation, parts), known
         return None
 
     def _behind_name(self, text: str) -> Told | None:
@@ -153,6 +154,25 @@ class Sayings:
             return self._line(text)
         told, known = self._line(f"{text}.")
         return (told.rstrip(".。"), known) if known > 0 else (text, 0)
+
+
+def _filled(translation: str, parts: dict[str, Told]) -> str:
+    """The translation with its parts; spaces stand between Japanese and Latin letters alone."""
+    pieces = re.split(r"\{(\w+)\}", translation)  # text, name, text, name, ..., text
+    for index in range(1, len(pieces), 2):
+        pieces[index], known = parts[pieces[index]]
+        if known > 0:  # names, numbers and paths stay as they are
+            for place in (index, index + 1):
+                pieces[place - 1], pieces[place] = _seam(pieces[place - 1], pieces[place])
+    return "".join(pieces)
+
+
+def _seam(left: str, right: str) -> tuple[str, str]:
+    if JAPANESE.search(left.rstrip(" ")[-1:]) and JAPANESE.search(right.lstrip(" ")[:1]):
+        return left.rstrip(" "), right.lstrip(" ")
+    if LATIN_MEETS_JAPANESE.fullmatch(left[-1:] + right[:1]):
+        return left, f" {right}"
+    return left, right
 
 
 def _best(ways: list[Told | None]) -> Told | None:
