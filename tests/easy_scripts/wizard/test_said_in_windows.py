@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import virtual_screen
 from picture_folders import draw_pictures
 from test_every_page import LORA, Tour
 from test_train_wizard import BASE, TINY
@@ -24,10 +25,11 @@ from easy_scripts.wizard.asking import show_page
 ENGLISH = re.compile(r"\b(the|is|are|was|not|it|has|there|which|choose|cannot)\b", re.I)
 
 
-@pytest.fixture(autouse=True)
-def japanese(screen, memory_folder, monkeypatch, tmp_path):
+@pytest.fixture(autouse=True, params=[100, pytest.param(200, marks=pytest.mark.slow)])
+def japanese(request, memory_folder, monkeypatch, tmp_path):
     """Windows in Japanese, on a PC with a small card and nothing in its folders."""
-    for name, value in (("LANGUAGE", "ja"), ("THEME", "light"), ("SCALE", "100")):
+    scale = request.param
+    for name, value in (("LANGUAGE", "ja"), ("THEME", "light"), ("SCALE", str(scale))):
         monkeypatch.setenv(f"EASY_LORA_{name}", value)
     monkeypatch.setattr(queue_store, "QUEUE_FOLDER", tmp_path / "queue")
     monkeypatch.setattr(base_page, "find_base_models", list)
@@ -37,6 +39,8 @@ def japanese(screen, memory_folder, monkeypatch, tmp_path):
         take(wizard.facts["card"])
 
     monkeypatch.setattr(kind_page, "find_card", find)
+    with virtual_screen(1366 * scale // 100, 768 * scale // 100):
+        yield
 
 
 @pytest.fixture
