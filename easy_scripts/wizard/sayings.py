@@ -139,7 +139,8 @@ class Sayings:
                 rest = one and (self._of_several(text[found.end() :])
                                 or self._joined(text[found.end() :]))  # fmt: skip
                 if rest:
-                    ways.append((one[0] + other + rest[0], one[1] + rest[1]))
+                    both = "".join(_seam(one[0], other))
+                    ways.append(("".join(_seam(both, rest[0])), one[1] + rest[1]))
         return _best(ways)
 
     def _of_several(self, text: str) -> Told | None:
@@ -147,7 +148,7 @@ class Sayings:
 
     def _part(self, text: str) -> Told:
         """A part of a sentence: perhaps a whole one without its full stop, or several joined."""
-        told = _best([self._known(text), self._behind_name(text), self._joined(text)])
+        told = _best([self._joined(text), self._known(text), self._behind_name(text)])
         if told:
             return told
         if text.endswith((".", "?", "!")):
@@ -157,7 +158,7 @@ class Sayings:
 
 
 def _filled(translation: str, parts: dict[str, Told]) -> str:
-    """The translation with its parts; spaces stand between Japanese and Latin letters alone."""
+    """The translation with its parts put in."""
     pieces = re.split(r"\{(\w+)\}", translation)  # text, name, text, name, ..., text
     for index in range(1, len(pieces), 2):
         pieces[index], known = parts[pieces[index]]
@@ -168,6 +169,7 @@ def _filled(translation: str, parts: dict[str, Told]) -> str:
 
 
 def _seam(left: str, right: str) -> tuple[str, str]:
+    """Two texts to be joined: a space stands between Japanese and Latin letters, and only there."""
     if JAPANESE.search(left.rstrip(" ")[-1:]) and JAPANESE.search(right.lstrip(" ")[:1]):
         return left.rstrip(" "), right.lstrip(" ")
     if LATIN_MEETS_JAPANESE.fullmatch(left[-1:] + right[:1]):

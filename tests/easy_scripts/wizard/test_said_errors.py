@@ -353,6 +353,16 @@ def test_only_the_sentences_of_facts_are_translated():
     assert in_language(Catalogue(language="en"), Facts(given)).facts is given
 
 
+def test_a_part_of_a_sentence_with_parts_of_its_own():
+    text = ("Preview 1 of 2 (128 x 64) could not be drawn, because memory ran out; the training "
+            "goes on.")  # fmt: skip
+    assert told(text).startswith("メモリが足りず、プレビュー 1 / 2（128 x 64）を描けませんでした。")
+    text = "x.ckpt is Stable Diffusion XL, but it lacks one of its two text encoders and its VAE."
+    assert told(text) == (
+        "x.ckpt は Stable Diffusion XL ですが、2つのテキストエンコーダーの一方と VAE がありません。"
+    )
+
+
 def test_what_nobody_knows_stays_as_it_is():
     for text in ("", "An odd thing.", "1.5", "C:/a. b/c: d", "日本語の文です。次の文です。",
                  "my pictures", "Mr. X and Mrs. Y"):  # fmt: skip
