@@ -14,6 +14,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("texts")
@@ -21,8 +22,10 @@ SENTENCE_END = re.compile(r"(?<=[.?!]) ")
 CONTINUES = re.compile(r"^[a-z]|[/\\]|^\S*$")  # no sentence, but more of the path in front of it
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")  # kana and kanji
 LATIN_MEETS_JAPANESE = re.compile(f"[A-Za-z]{JAPANESE.pattern}|{JAPANESE.pattern}[A-Za-z]")
-MOST_TOGETHER = 5  # pieces of a text that may be one sentence, with ". " in a path or a name
-JOINTS = {", ": "、", " and ": "と", "; ": "、", " + ": " + ", " - ": " - "}
+MOST_TOGETHER = 6  # pieces of a text that may be one sentence, with ". " in a path or a name
+MOST_TRIED = 4  # joints at which a part is taken apart, each time
+LONGEST = 2000  # letters of a text whose parts are still looked at
+JOINTS = {"; ": "、", " + ": " + ", " - ": " - ", " and ": "と", ", ": "、"}
 REMEMBERED = 2000
 
 Told = tuple[str, int]  # a translation, and how many letters of the original were known
@@ -30,7 +33,7 @@ Told = tuple[str, int]  # a translation, and how many letters of the original we
 
 @dataclass(frozen=True)
 class Saying:
-    """One entry. `literal` is what the English has around its names."""
+    """One entry. `literals` are what the English has around its names."""
 
     english: str
     translation: str
@@ -70,6 +73,9 @@ class Sayings:
     def __init__(self, language: str) -> None:
         self._language = language
         self.translate = lru_cache(REMEMBERED)(self._translate)
+        self._known = lru_cache(REMEMBERED)(self._find_in_any_case)
+        self._joined = lru_cache(REMEMBERED)(self._join)
+        self._behind_name = lru_cache(REMEMBERED)(self._look_behind_name)
 
     @cached_property
     def _sayings(self) -> list[Saying]:
@@ -90,11 +96,12 @@ class Sayings:
 
         Paths, names and numbers may hold ". ", so neighbouring pieces may be one sentence.
         """
-        pieces = SENTENCE_END.split(text)
+        pieces = SENTENCE_END.split(text) if len(text) <= LONGEST else [text]
         best: list[Told] = [("", 0)]  # of the pieces before
         for end in range(1, len(pieces) + 1):
             ways = []
-            for begin in range(max(0, end - MOST_TOGETHER), end):
+            begins = range(max(0, end - MOST_TOGETHER), end)
+            for begin in begins if end < len(pieces) or 0 in begins else (0, *begins):
                 told, known = self._sentence(" ".join(pieces[begin:end]))
                 before, known_before = best[begin]
                 gap = "\n" if before.endswith("。") else " "
@@ -103,10 +110,12 @@ class Sayings:
         return best[-1]
 
     def _sentence(self, text: str) -> Told:
-        told = _best([self._known(text), self._behind_name(text)])
+        told = self._known(text)
+        if len(text) <= LONGEST:
+            told = _best([told, self._behind_name(text)])
         return told or (text, -1 if CONTINUES.search(text) else 0)
 
-    def _known(self, text: str) -> Told | None:
+    def _find_in_any_case(self, text: str) -> Told | None:
         """A sentence or a part of one, with a capital or without."""
         found = self._find(text)
         return found if found or not text[:1].isupper() else self._find(text[0].lower() + text[1:])
@@ -120,9 +129,9 @@ class Sayings:
                 return _filled(saying.translation, parts), known
         return None
 
-    def _behind_name(self, text: str) -> Told | None:
+    def _look_behind_name(self, text: str) -> Told | None:
         """NAME: SENTENCE, where the name may be anything, such as a setting, a file or a place."""
-        for found in re.finditer(": ", text):
+        for found in islice(re.finditer(": ", text), MOST_TRIED):
             rest = text[found.end() :]
             told = _best([self._known(rest), self._behind_name(rest)])
             if told:
@@ -130,24 +139,27 @@ class Sayings:
                 return f"{name}: {told[0]}", told[1] + known
         return None
 
-    def _joined(self, text: str) -> Told | None:
-        """ONE and OTHER, where both are known."""
-        ways = []
+    def _join(self, text: str) -> Told | None:
+        """ONE, OTHER and THIRD, where all are known."""
         for joint, other in JOINTS.items():
-            for found in re.finditer(re.escape(joint), text):
-                one = self._of_several(text[: found.start()])
-                rest = one and (self._of_several(text[found.end() :])
-                                or self._joined(text[found.end() :]))  # fmt: skip
-                if rest:
-                    both = "".join(_seam(one[0], other))
-                    ways.append(("".join(_seam(both, rest[0])), one[1] + rest[1]))
-        return _best(ways)
+            pieces = text.split(joint)
+            told = [self._of_several(piece) for piece in pieces]
+            if all(told) and len(pieces) > 1:
+                return _all_joined(told, other)
+            for place in range(1, min(len(pieces), MOST_TRIED)):  # the joint may be in a name too
+                halves = (joint.join(pieces[:place]), joint.join(pieces[place:]))
+                told = [self._of_several(half) for half in halves]
+                if all(told):
+                    return _all_joined(told, other)
+        return None
 
     def _of_several(self, text: str) -> Told | None:
         return self._known(text) or self._behind_name(text)
 
     def _part(self, text: str) -> Told:
         """A part of a sentence: perhaps a whole one without its full stop, or several joined."""
+        if len(text) > LONGEST:
+            return text, 0
         told = _best([self._joined(text), self._known(text), self._behind_name(text)])
         if told:
             return told
@@ -175,6 +187,14 @@ def _seam(left: str, right: str) -> tuple[str, str]:
     if LATIN_MEETS_JAPANESE.fullmatch(left[-1:] + right[:1]):
         return left, f" {right}"
     return left, right
+
+
+def _all_joined(parts: list[Told], joint: str) -> Told:
+    told, known = parts[0]
+    for other, more in parts[1:]:
+        told = "".join(_seam("".join(_seam(told, joint)), other))
+        known += more
+    return told, known
 
 
 def _best(ways: list[Told | None]) -> Told | None:

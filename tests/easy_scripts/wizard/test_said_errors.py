@@ -6,6 +6,7 @@ import errno
 import json
 import re
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -361,6 +362,17 @@ def test_a_part_of_a_sentence_with_parts_of_its_own():
     assert told(text) == (
         "x.ckpt は Stable Diffusion XL ですが、2つのテキストエンコーダーの一方と VAE がありません。"
     )
+
+
+@pytest.mark.parametrize("count", [1, 3, 20, 3000])
+def test_a_long_list_takes_no_long_time(count):
+    names = [f"my picture no. {number}: a, b and c.png" for number in range(count)]
+    damages = "; ".join(f"{name}: it is damaged or not a picture" for name in names)
+    begin = time.perf_counter()
+    japanese = JAPANESE.said(f"Left out because they cannot be opened: {damages}.")
+    assert time.perf_counter() - begin < 10
+    assert japanese.startswith(f"開けないため使いません: {names[0]}")
+    assert japanese.count("壊れているか、画像ではありません") == (count if count < 100 else 0)
 
 
 def test_what_nobody_knows_stays_as_it_is():
