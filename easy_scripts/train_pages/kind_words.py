@@ -31,7 +31,7 @@ def in_words(
     epochs = _read(answers, ("max_train_epochs",)).get("max_train_epochs") or 1
     batch = values["train_batch_size"] * (values.get("gradient_accumulation_steps") or 1)
     steps = epochs * math.ceil(_uses(wizard, advice, situation) / batch)
-    parts = [texts("kind.steps", steps=f"{steps:,}", epochs=epochs)]
+    parts = [texts("kind.steps", steps=steps, epochs=epochs)]
     if cost.seconds_per_step is not None:
         seconds = cost.seconds_per_step * steps
         parts.append(time_in_words(wizard, situation.no_card, seconds, cost.seconds_are_exact))

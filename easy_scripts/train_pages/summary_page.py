@@ -140,7 +140,7 @@ class SummaryPage(Page):
                                     f"{plan['base_model']['title']}"),
             (texts("summary.pictures"), texts("summary.pictures_text", pictures=pictures,
                                               side=side)),
-            (texts("summary.amount"), texts("summary.amount_text", steps=f"{plan['steps']:,}",
+            (texts("summary.amount"), texts("summary.amount_text", steps=plan["steps"],
                                             epochs=plan["epochs"],
                                             batch=settings["train_batch_size"])),
             (texts("summary.how"), texts("summary.how_text",

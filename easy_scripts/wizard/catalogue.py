@@ -6,7 +6,8 @@ declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, 
 front of NAME where the wizards mean different things by a name. What the work, set-up and the
 doctor say is English in the code; `said` translates it (see `sayings`). Tk ends a line at a space
 if it can; Japanese has few, so a long text has line ends of its own between its sentences.
-EASY_LORA_LANGUAGE overrides the system's language.
+"{count:picture|pictures}" is said as "1 picture" or "2 pictures". EASY_LORA_LANGUAGE overrides the
+system's language.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import locale
 import os
 import sys
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from easy_scripts.wizard.sayings import Sayings
@@ -41,7 +43,7 @@ class Catalogue:
     def __call__(self, key: str, **values: Any) -> str:
         """The text of `key` with its {names} filled in. Raises KeyError for an unknown key."""
         text = self._texts[key]
-        return text.format(**values) if values else text
+        return _FORMATTER.vformat(text, (), values) if values else text
 
     def __contains__(self, key: str) -> bool:
         return key in self._texts
@@ -89,6 +91,19 @@ class Catalogue:
         if minutes < 60:
             return self("frame.minutes", minutes=minutes)
         return self("frame.hours", hours=minutes // 60, minutes=minutes % 60)
+
+
+class _Counting(Formatter):
+    """Knows the form of a number with its noun, "{count:one|many}"."""
+
+    def format_field(self, value: Any, form: str) -> str:
+        one, either, many = form.partition("|")
+        if not either:
+            return super().format_field(value, form)
+        return f"{value:,} {one if value == 1 else many}"
+
+
+_FORMATTER = _Counting()
 
 
 def split_access_key(text: str) -> tuple[str, int]:

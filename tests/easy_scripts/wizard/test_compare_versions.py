@@ -148,7 +148,7 @@ def picture_at(robot, row: int, column: int) -> ttk.Button:
 def test_the_offer_tells_how_many_and_how_long_and_draws_with_the_settings_of_the_bake(finished):
     robot, paths = finished(preview_seconds=20)
     seen = robot.seen()
-    assert "Draws 9 pictures" in seen and "3 version(s)" in seen and "about 3 min" in seen
+    assert "Draws 9 pictures" in seen and "3 versions" in seen and "about 3 min" in seen
     robot.press("<Alt-v>")
     settings, notes = read_draw_settings(FakeChild.latest.config)
     assert notes == []

@@ -113,7 +113,7 @@ def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, p
     robot = open_robot(train.PLAN, given)
     to_pictures(robot)
     seen = robot.seen()
-    assert "8 pictures in 1 folder(s) · all with captions" in seen and "3_zyx" in seen
+    assert "8 pictures in 1 folder · all with captions" in seen and "3_zyx" in seen
     assert robot.page._trigger.get() == "zyx" and "is in every caption already" in seen
     assert not robot.wizard.answers["caption_prefix"], "a word that is there is not put in front"
     assert len(robot.page._thumbnails._pictures) == 7
