@@ -19,6 +19,7 @@ from easy_scripts.train_pages.version_grid import VersionGrid, chosen_text
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
 from easy_scripts.wizard.child import Child, Ended, Message
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.reveal import show_in_folder
 from easy_scripts.wizard.time_left import TimeLeft
 from easy_scripts.wizard.window import Wizard
@@ -116,7 +117,7 @@ class CompareVersions(ttk.Frame):
             path = self._wizard.own_files.write("versions", self._config())
             self.child = Child("scripts.draw_versions", ["--config", str(path), "--events"])
         except (OSError, SuiteError) as error:
-            self._said.configure(text=str(error), style="Error.TLabel")
+            self._said.configure(text=self._wizard.texts.said(error), style="Error.TLabel")
             self._arrange(self.card, self._said)
             return
         self._show_drawing()
@@ -159,7 +160,7 @@ class CompareVersions(ttk.Frame):
         self.stop.focus_set()
 
     def _poll(self) -> None:
-        for message in self.child.messages():
+        for message in heard(self._wizard.texts, self.child):
             if isinstance(message, Ended):
                 self._finish(message.code)
                 return

@@ -102,7 +102,8 @@ class FinishedPage(Page):
         texts, lines = self.texts, []
         if bake.state != DONE:
             style = "Error.TLabel" if bake.state == FAILED else "Warning.TLabel"
-            lines.append((bake.error or texts(f"queue.is.{bake.state}"), style))
+            said = texts.said(bake.error) if bake.error else texts(f"queue.is.{bake.state}")
+            lines.append((said, style))
         if bake.result:
             path = Path(bake.result)
             took = texts("finished.took", time=texts.duration(bake.seconds or 0))

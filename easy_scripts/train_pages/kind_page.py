@@ -182,12 +182,12 @@ class KindPage(Page):
         measured = self._trial.measured()
         self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
         labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
-        reasons = [f"{labels[name]} – {advice.reasons[name]}"
+        reasons = [f"{labels[name]} – {self.texts.said(advice.reasons[name])}"
                    for name in REASONS if name in advice.reasons
                    and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
-            self._warning.configure(text="\n".join(advice.warnings))
+            self._warning.configure(text="\n".join(map(self.texts.said, advice.warnings)))
             self._warning.pack(anchor="w", padx=self.theme.px(4), pady=(self.theme.px(6), 0),
                                after=self._sentence)  # fmt: skip
         self._show_trial()

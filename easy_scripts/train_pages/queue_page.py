@@ -120,7 +120,7 @@ class QueuePage(Page):
         try:
             queue = self._store.read()
         except SuiteError as error:
-            self._say(str(error), "Error.TLabel")
+            self._say(self.texts.said(error), "Error.TLabel")
             return
         if queue != self._shown:
             self._show(queue)
@@ -171,7 +171,7 @@ class QueuePage(Page):
     def _about(self, bake: Bake) -> tuple[str, str]:
         """What became of it, else what it is made from."""
         if bake.error:
-            return bake.error, "Error.TLabel"
+            return self.texts.said(bake.error), "Error.TLabel"
         if bake.state == DONE and bake.result:
             took = self.texts("finished.took", time=self.texts.duration(bake.seconds or 0))
             return f"{short_path(bake.result, 60)} · {took}", "Muted.TLabel"
@@ -197,7 +197,7 @@ class QueuePage(Page):
         try:
             work()
         except SuiteError as error:
-            self._say(str(error), "Error.TLabel")
+            self._say(self.texts.said(error), "Error.TLabel")
         self.leave()
         self._look()
 
@@ -252,9 +252,9 @@ class QueuePage(Page):
                         self._store.add_file(config)
                         added += 1
                     except SuiteError as error:
-                        wrong.append(f"{config.name}: {error}")
+                        wrong.append(f"{config.name}: {self.texts.said(error)}")
             except SuiteError as error:
-                wrong.append(str(error))
+                wrong.append(self.texts.said(error))
         self._do(lambda: None)
         if wrong:
             self._say("\n".join(wrong), "Error.TLabel")

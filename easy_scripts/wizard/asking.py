@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
 from scripts.core.events import Facts, Planned, Problem, Stage
@@ -70,7 +71,7 @@ class Asking:
         try:
             path = self._wizard.own_files.write(f"{self._module}-question", config)
         except (OSError, SuiteError) as error:
-            take(Answer(problems=[Problem(str(error))]))
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self.ask(["--config", str(path), flag], take, early, stage)
 
@@ -88,12 +89,12 @@ class Asking:
             self._child = Child(self._module, [*arguments, "--events"])
         except OSError as error:
             self._job = None
-            take(Answer(problems=[Problem(str(error))]))
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
 
     def _poll(self, answer: Answer, take: Take) -> None:
-        for message in self._child.messages():
+        for message in heard(self._wizard.texts, self._child):
             if isinstance(message, Facts):
                 answer.facts = message.facts
                 if self._early:

@@ -216,7 +216,7 @@ class Wizard:
             if self.plan.read:
                 self.plan.read(self.answers.config())
         except SettingErrors as errors:
-            return {error.setting: str(error) for error in errors.errors}
+            return {error.setting: self.texts.said(error) for error in errors.errors}
         return {}
 
     def show_error(self, name: str | None, message: str) -> bool:

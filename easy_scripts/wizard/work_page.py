@@ -12,6 +12,7 @@ from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from easy_scripts.wizard.fold import Fold
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
@@ -89,7 +90,7 @@ class WorkPage(Page):
         try:
             self._child = self.start_child(self.run_config())
         except (OSError, SuiteError) as error:
-            self._show_problem(str(error))
+            self._show_problem(self.texts.said(error))
             self._ended_looks()
             self._show_help()
             return
@@ -110,7 +111,7 @@ class WorkPage(Page):
         self.wizard.footer.cancel.state(["!disabled"])
 
     def _poll(self) -> None:
-        for message in self._child.messages():
+        for message in heard(self.texts, self._child):
             if isinstance(message, Ended):
                 self.polled()
                 self._finish(message.code)
@@ -145,7 +146,7 @@ class WorkPage(Page):
 
     def _show_stage(self, stage: Stage) -> None:
         if not self._stopping:
-            self._stage.configure(text=stage.name)
+            self._stage.configure(text=self.texts.said(stage.name))
         self._show_share(stage)
 
     def _show_share(self, stage: Stage) -> None:
