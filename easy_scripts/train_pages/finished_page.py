@@ -12,6 +12,7 @@ from easy_scripts.queue.store import DONE, QueueStore
 from easy_scripts.train_pages.compare_versions import CompareVersions
 from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
 from easy_scripts.train_pages.saved_versions import saved_versions, spread
+from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
 from easy_scripts.wizard.theme import CAPTION
@@ -43,12 +44,12 @@ class FinishedPage(Page):
             child.destroy()
         self._pictures.clear()
         self.compare = None
-        events = self.wizard.facts.get("events", [])
+        events = self.wizard.facts.events
         done = next((event for event in events if isinstance(event, Done)), Done())
-        if self.wizard.facts.get("ran"):
-            self._show_queue(self.wizard.facts["ran"])
+        if self.wizard.facts.ran:
+            self._show_queue(self.wizard.facts.ran)
             return
-        practised = self.wizard.facts.get("practised", False)
+        practised = self.wizard.facts.practised
         saved = [Path(event.path) for event in events
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
@@ -149,7 +150,7 @@ class FinishedPage(Page):
     closing = leave
 
     def _show_next(self, path: Path) -> None:
-        word = self.wizard.facts.get("trigger", "")
+        word = trigger_word(self.wizard)
         word = f", {word}" if word else ""
         prompt = self.texts("finished.prompt", lora=path.stem, strength="0.8", word=word)
         lines = [self.texts("finished.copy"), prompt]

@@ -193,7 +193,7 @@ class QueuePage(Page):
     def _edit(self, bake: Bake) -> None:
         """Its settings become the answers; the summary saves them back."""
         open_settings(self.wizard, bake.settings)
-        self.wizard.facts["queued"] = bake.id
+        self.wizard.facts.queued = bake.id
         show_page(self.wizard, "summary")
 
     def _pause(self) -> None:
@@ -256,5 +256,5 @@ class QueuePage(Page):
 
     def proceed(self) -> None:
         """Bake what waits."""
-        self.wizard.facts["bake_kind"] = "queue"
+        self.wizard.facts.bake_kind = "queue"
         show_page(self.wizard, "bake")

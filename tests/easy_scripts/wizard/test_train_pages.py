@@ -50,7 +50,7 @@ def folder(tmp_path, monkeypatch):
     card = Card("NVIDIA GeForce RTX 4070 Ti SUPER", 16, True)
 
     def find(wizard, take):
-        wizard.facts["card"] = card
+        wizard.facts.card = card
         take(card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
@@ -83,7 +83,7 @@ def walk(tour: Tour, folder: Path, made_up: MadeUpTrial) -> None:
     robot.wizard.next()
     settled(tour)
     tour.look("pictures")
-    robot.page._trigger.set("sks")
+    robot.page.trigger.variable.set("sks")
     tour.unfold()
     tour.look("pictures-below")
     robot.wizard.next()
