@@ -39,9 +39,9 @@ class Draft:
         """What is there now was entered by a person, or has been approved of."""
         self._begun = None
 
-    def use(self, given: Mapping[str, Any]) -> None:
-        """Go on with what was kept last time, and what is `given` and was not kept."""
-        self._answers.replace({**given, **self.before})
+    def use(self, begun: Mapping[str, Any]) -> None:
+        """Go on with what was kept last time; the rest is as in `begun`."""
+        self._answers.replace({**begun, **self.before})
         self.count()
 
     def _later(self) -> None:

@@ -80,8 +80,9 @@ class Wizard:
         self.go_to(0)
         self.draft.follow()
         if self.draft.before and (self.page.offers_always or not given):
+            begun = self.answers.chosen()
             self.page.offer(texts("frame.draft"), texts("frame.draft_use"),
-                            lambda: self.draft.use(given))  # fmt: skip
+                            lambda: self.draft.use(begun))  # fmt: skip
 
     # --- building ------------------------------------------------------------------------
 
