@@ -55,7 +55,7 @@ class CardLine(ttk.Frame):
         return None
 
     def _read(self) -> float | None:
-        text = self._variable.get().lower().removesuffix("gb").strip().replace(",", ".")
+        text = self._variable.get().strip().lower().removesuffix("gb").strip().replace(",", ".")
         number = read_float(text) if text else None
         if number is not None and not LEAST <= number <= MOST:
             raise ValueError("no card has so much memory")
