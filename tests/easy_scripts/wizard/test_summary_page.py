@@ -104,4 +104,3 @@ def test_next_goes_on_by_itself_when_the_answer_has_come_and_not_after_back(open
     robot.until(lambda: robot.wizard.facts.dataset, "the pictures are known")
     robot.pump(0.2)
     assert robot.page.name == "base", "who went back is not sent on"
-
