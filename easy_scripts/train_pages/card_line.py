@@ -21,6 +21,7 @@ class CardLine(ttk.Frame):
     def __init__(self, parent: tkinter.Misc, wizard: Wizard, variable: tkinter.StringVar) -> None:
         super().__init__(parent)
         self._texts, self._variable, theme = wizard.texts, variable, wizard.theme
+        self._gap = theme.px(4)
         title = ttk.Label(self, text=self._texts("kind.memory"))
         title.grid(row=0, column=0)
         self.field = ttk.Combobox(self, textvariable=variable, values=MEMORIES, width=6)
@@ -28,8 +29,9 @@ class CardLine(ttk.Frame):
         unit = ttk.Label(self, text="GB")
         unit.grid(row=0, column=2)
         self._name = ttk.Label(self, style="Muted.TLabel", font=CAPTION)
-        self._name.grid(row=0, column=3, padx=theme.px(12))
-        self._wrong = ttk.Label(self, style="Error.TLabel")
+        self._name.grid(row=0, column=3, sticky="w", padx=theme.px(12))
+        self.columnconfigure(3, weight=1)
+        self._wrong = ttk.Label(self, style="Error.TLabel", wraplength=theme.px(610))
         for widget in (self, title, self.field, unit, self._name):
             add_tip(widget, self._texts("kind.memory_tip"), theme)
         variable.trace_add("write", lambda *_: self._tell())
@@ -66,7 +68,8 @@ class CardLine(ttk.Frame):
         self.field.state(["invalid" if problem else "!invalid"])
         if problem:
             self._wrong.configure(text=problem)
-            self._wrong.grid(row=1, column=0, columnspan=4, sticky="w")
+            self._wrong.grid(row=1, column=0, columnspan=4, sticky="w",
+                             pady=(self._gap, 0))  # fmt: skip
         else:
             self._wrong.grid_remove()
 
