@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What belongs to the LoRA that is being made: no other one's settings may find it.
 OF_LORA = ("dataset", "trigger", "of_folder", "advised_repeats", "chosen_batch", "queued", "kind",
-           "baked")  # fmt: skip
+           "baked", "planned")  # fmt: skip
 
 
 @dataclass
@@ -36,6 +36,8 @@ class BakeFindings(Findings):
         chosen_batch: the batch that a trial was followed in (trial part).
         queued: the id in the queue of the bake that is being edited (queue page).
         kind: the kind that the kind page is to show first; it takes it.
+        planned: the plan of `scripts.train --plan` (summary page), for who has skipped the pages
+            of base model and pictures.
         baked: these settings have been baked with (bake page).
 
     Handed to the bake page, which takes them:
@@ -55,6 +57,7 @@ class BakeFindings(Findings):
     chosen_batch: int | None = None
     queued: str = ""
     kind: str = ""
+    planned: dict[str, Any] = field(default_factory=dict)
     baked: bool = False
     bake_kind: str = ""
     resume: str = ""
@@ -62,3 +65,18 @@ class BakeFindings(Findings):
     practised: bool = False
     ran: list[str] = field(default_factory=list)
     preview_seconds: float | None = None
+
+    @property
+    def base_model(self) -> dict[str, Any]:
+        """Family, path and kind of prediction, as far as the base model has been looked at."""
+        return self.base or self.planned.get("base_model", {})
+
+    @property
+    def all_folders(self) -> list[dict[str, Any]]:
+        """The picture folders, as a plan describes them; none before they are known."""
+        return (self.dataset or self.planned).get("folders", [])
+
+    @property
+    def folders(self) -> list[dict[str, Any]]:
+        """Those of them that are no regularisation pictures."""
+        return [folder for folder in self.all_folders if not folder["is_reg"]]

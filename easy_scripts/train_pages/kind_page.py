@@ -141,13 +141,12 @@ class KindPage(Page):
 
     def _situation(self) -> Situation:
         facts = self.wizard.facts
-        base, dataset, card = facts.base, facts.dataset, facts.card
-        folders = [one for one in dataset.get("folders", []) if not one["is_reg"]]
+        base, dataset, card = facts.base_model, facts.dataset, facts.card
         memory = self._card_line.gigabytes
         no_card = not card.present and memory is None
         return Situation(
             kind=self._kind.get(), effort=self._effort.get(), family=base.get("family", "sd1"),
-            pictures=sum(one["pictures"] for one in folders) or 1, memory_gb=memory,
+            pictures=sum(one["pictures"] for one in facts.folders) or 1, memory_gb=memory,
             preset=self._preset.get() if self._preset.get() in PRESETS else "standard",
             v_prediction=bool(base.get("v_prediction")), has_tags=_has_tags(dataset),
             model_name=base.get("path", ""), bf16=card.bf16, no_card=no_card,
@@ -202,8 +201,7 @@ class KindPage(Page):
     def _with_folders(self, advice: Advice, situation: Situation) -> dict[str, Any]:
         """Repeats go to folders that ask for none themselves; else the rounds make up for it."""
         values = dict(advice.values)
-        facts = self.wizard.facts
-        folders = [one for one in facts.dataset.get("folders", []) if not one["is_reg"]]
+        facts, folders = self.wizard.facts, self.wizard.facts.folders
         looks = advice.values["max_train_epochs"] * advice.repeats * situation.pictures
         entered, advised = self.answers[REPEATS], facts.advised_repeats
         free = not entered and all(one["repeats"] == 1 for one in folders)

@@ -73,9 +73,7 @@ def read_answers(
 
 def _uses(wizard: Wizard, advice: Advice, situation: Situation) -> int:
     """How often pictures are looked at in a round."""
-    facts = wizard.facts
-    folders = facts.dataset.get("folders", [])
-    advised = facts.advised_repeats
+    folders, advised = wizard.facts.all_folders, wizard.facts.advised_repeats
     if not folders or (advised and wizard.answers["folder_repeats"] == advised):
         return advice.repeats * situation.pictures
     return sum(one["repeats"] * one["pictures"] for one in folders)

@@ -114,7 +114,7 @@ class SummaryPage(Page):
             self._list([(self._named(problem), "Error.TLabel") for problem in answer.problems])
             self.answered()
             return
-        self._plan = plan = answer.facts
+        self._plan = self.wizard.facts.planned = plan = answer.facts
         self._show_facts()
         lines = [(text, "Warning.TLabel") for text in plan["warnings"]]
         if any(bake.running for bake in kept_bakes()):

@@ -161,3 +161,22 @@ def test_a_word_in_the_captions_is_remembered_with_the_last_bake(
     assert "<lora:cat:0.8>, zyxcat" in robot.seen()
     open_settings(robot.wizard, {**cat, FOLDER: folders["qwqdog"]})
     assert robot.wizard.facts.trigger == ""
+
+
+def test_who_comes_back_from_the_summary_of_a_bake_used_again_gets_advice_for_its_pictures(
+    open_robot, folders, memory_folder
+):
+    last = {FOLDER: folders["qwqdog"], "pretrained_model_name_or_path": str(BASE),
+            "output_name": "dog"}  # fmt: skip
+    Memory("train", memory_folder).keep("last", last)
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    robot.until(lambda: robot.wizard.facts.planned, "the plan is made")
+    robot.click("Back")
+    assert robot.page.name == "kind"
+    robot.page._kind.set("character")
+    situation = robot.page._situation()
+    assert (situation.pictures, situation.family) == (3, "sd1")
+    assert situation.model_name == str(BASE)
+    looks = robot.wizard.answers["max_train_epochs"] * 10 * 3
+    assert 600 <= looks <= 900, "at most 250 looks at each of 3 pictures, 10 a round"
