@@ -114,6 +114,7 @@ class WorkPage(Page):
     def _poll(self) -> None:
         for message in self._child.messages():
             if isinstance(message, Ended):
+                self.polled()
                 self._finish(message.code)
                 return
             self._show(message)
