@@ -82,7 +82,7 @@ def test_on_any_page_what_was_entered_is_kept(own_copy, open_window, drawn_pictu
 def begin(window: Window, own_copy: OwnCopy, events: Path) -> Path:
     """The last bake again; its events, which stay."""
     window.click("Use again")
-    window.sees("rounds")
+    window.sees("steps in ")
     window.click("Start")
     return own_copy.keep_events(events)
 
