@@ -24,8 +24,9 @@ from safetensors.torch import load_file, save_file
 
 from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control
-from scripts.lora.merge import auto_rank, merge_loras
+from scripts.lora.merge import merge_loras
 from scripts.lora.merge_metadata import agreed
+from scripts.lora.module_sums import auto_rank
 from scripts.settings.merge import read_merge_settings
 
 MERGE = DATA / "merge"
