@@ -46,6 +46,7 @@ proc ::easy_lora_look {parent} {
 set top [grab current]
 ::easy_lora_look [expr {$top eq {} ? {.} : $top}]
 """
+FIELDS = ("TEntry", "TCombobox", "TSpinbox")
 TEXTS = Catalogue("train", "en")
 
 
@@ -143,7 +144,8 @@ class Window:
         xdotool("key", "--delay", "30", *keys)
 
     def type(self, text: object) -> None:
-        """Type a text where the keyboard is; it is there when this ends."""
+        """Type a text into the field that has the keyboard; it is there when this ends."""
+        self.until(lambda: any(one[5] and one[0] in FIELDS for one in self.seen()), "a field")
         xdotool("type", "--delay", "5", str(text))
         self.until(lambda: str(text) in self.texts(), str(text))
 
