@@ -2,11 +2,12 @@
 
 Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "&" in the text of a
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
-declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
-front of NAME where the wizards mean different things by a name. "said.NAME" translates what
-processes without a window say in English. Tk ends a line at a space if it can; Japanese has few, so
-a long text has line ends of its own between its sentences. "{count:picture|pictures}" is said as
-"1 picture" or "2 pictures". EASY_LORA_LANGUAGE overrides the system's language.
+declarations; "label.NAME", "help.NAME", "below.NAME", "above.NAME", "beware.NAME" and
+"choice.NAME.VALUE" translate them, with "WIZARD." in front of NAME where the wizards mean different
+things by a name. "said.NAME" translates what processes without a window say in English. Tk ends a
+line at a space if it can; Japanese has few, so a long text has line ends of its own between its
+sentences. "{count:picture|pictures}" is said as "1 picture" or "2 pictures". EASY_LORA_LANGUAGE
+overrides the system's language.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class Catalogue:
     def help(self, setting: Declaration) -> str:
         """The sentence that explains the setting."""
         return self._translated("help", setting.name, setting.help)
+
+    def advice(self, what: str, setting: Declaration) -> str | None:
+        """What goes wrong with the setting: "below" or "above" what is usual, or else "beware"."""
+        declared = getattr(setting, what)
+        return declared and self._translated(what, setting.name, declared)
 
     def choice(self, setting: Declaration, value: str) -> str:
         """How one of the setting's choices is shown."""

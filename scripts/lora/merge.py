@@ -74,6 +74,9 @@ def _check_kinds(ingredients: Sequence[Ingredient], report: Report) -> None:
             raise SettingError("models", f"{name} is a DoRA, whose effect depends on the weights "
                                "of the model: it cannot be merged into another LoRA. It can be "
                                "merged into a checkpoint: give that as sd_model.")  # fmt: skip
+        if others := ingredient.lora.others:
+            report(Note(f"{name} holds tensors that belong to no layer, such as {others[0]}: they "
+                        "are left out."))  # fmt: skip
         for kind, title in (("loha", "LoHa"), ("lokr", "LoKr")):
             if kind in types:
                 report(Note(f"{name} is a {title}: its effect is merged, and the result is an "

@@ -18,6 +18,7 @@ from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from easy_scripts.wizard.asking import show_page
 from scripts.core.safetensors_header import read_header
+from scripts.core.usual import short_number
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = ROOT / "scripts" / "practice" / "base.safetensors"
@@ -169,14 +170,18 @@ def test_every_setting_can_be_found_changed_and_put_back(open_robot, given):
     assert page.name == "all_settings"
     reached = set()
     for group in range(1, len(page._groups) + 1):
-        page._chooser.current(group)
-        page._fill()
+        page.show_group(group)
         reached |= set(page._shown())
     depends = {name for name, entry in robot.wizard.answers.declared.items() if entry.shown_when}
     assert reached | depends == set(robot.wizard.answers.declared)
+    heading = page._chooser.get()
     robot.type("gamma snr")
     robot.until(lambda: "Min-SNR gamma" in robot.seen())
-    assert "LoRA size (dim)" not in robot.seen()
+    assert "LoRA size (dim)" not in robot.seen() and page._chooser.get() == "Found (1)"
+    page.search.delete(0, "end")
+    robot.until(lambda: page._chooser.get() == heading)
+    robot.type("gamma snr")
+    robot.until(lambda: "Min-SNR gamma" in robot.seen())
     page.rows["min_snr_gamma"].variable.set("x")
     robot.click("Next")
     assert robot.page is page and "is not a number" in robot.seen()
@@ -187,6 +192,50 @@ def test_every_setting_can_be_found_changed_and_put_back(open_robot, given):
     assert robot.page.name == "summary"
     robot.click("Back")
     assert robot.page.name == "kind", "Back passes over the page with all settings"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_tip_of_every_row_says_what_is_usual_and_what_goes_wrong(
+    open_robot, given, monkeypatch, language
+):  # fmt: skip
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", language)
+    robot = open_robot(train.PLAN, given)
+    texts = robot.wizard.texts
+    robot.wizard.answers.update({"masked_loss": True, "tag_occurrence_txt_file": True,
+                                 "conv_dim": 8, "optimizer_type": "Prodigy",
+                                 "learning_rate": "1"})  # fmt: skip
+    show_page(robot.wizard, "all_settings")
+    page = robot.page
+    for group in range(1, len(page._groups) + 1):
+        page.show_group(group)
+    assert page.rows.keys() == robot.wizard.answers.declared.keys()
+    for name, row in page.rows.items():
+        shown, entry = row.tip(), row.setting
+        noted = row._message.cget("text") if name in TINY else ""
+        for what in ("below", "above", "beware"):
+            if getattr(entry, what):
+                assert (texts.advice(what, entry) in noted) != (
+                    texts.advice(what, entry) in shown), name  # fmt: skip
+        if entry.tells_usual:
+            for end in map(short_number, entry.usual.ends(robot.wizard.answers.value)):
+                assert end in (noted or shown).split("\n")[0], name
+        assert texts.help(entry) not in shown and name in shown
+    assert page.rows["learning_rate"].tip().startswith(
+        {"en": "Usual: 0.5 to 1.", "ja": "普通は 0.5～1 です。"}[language])  # fmt: skip
+
+
+def test_a_note_follows_the_settings_that_the_usual_range_depends_on(open_robot, given):
+    robot = open_robot(train.PLAN, {**given, "learning_rate": 1, "network_dim": 32})
+    show_page(robot.wizard, "all_settings")
+    robot.page.show_error("learning_rate", "")
+    assert "Higher than usual (2e-5 to 5e-4). It burns in" in robot.seen()
+    robot.wizard.answers["optimizer_type"] = "Prodigy"
+    robot.until(lambda: "It burns in" not in robot.seen())
+    robot.wizard.answers["network_alpha"] = "128"
+    robot.page.show_error("network_alpha", "")
+    robot.until(lambda: "Higher than usual (8 to 32). Each step" in robot.seen())
+    robot.wizard.answers["network_dim"] = "128"
+    robot.until(lambda: "Each step" not in robot.seen())
 
 
 def test_a_config_of_another_tool_is_told_key_by_key_and_kept(open_robot, given, tmp_path):
