@@ -129,7 +129,7 @@ def test_what_becomes_an_ordinary_lora_and_what_is_no_layer_is_told(tmp_path):
                                  "bundle_emb.x": torch.ones(2)}, path)  # fmt: skip
     events = run(model=[path], new_rank=2, save_to=tmp_path / "out")
     said = " ".join(event.text for event in events if event.kind == "note")
-    assert "1 LoHa layer becomes" in said and "bundle_emb.x" in said
+    assert "what is LoHa becomes a plain LoRA" in said and "bundle_emb.x" in said
 
 
 def test_an_adapter_of_peft_may_have_any_name(tmp_path):

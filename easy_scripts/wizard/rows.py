@@ -108,7 +108,7 @@ class Row:
 
     def show_error(self, message: str | None) -> None:
         """Put `message` in red under the field; None takes it away."""
-        self._error = message
+        self._error = message and self.texts.said(message)
         self._say()
         state = "invalid" if message else "!invalid"
         if isinstance(self.input(), ttk.Entry):

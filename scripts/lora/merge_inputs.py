@@ -41,8 +41,9 @@ class Ingredient:
     @property
     def title(self) -> str:
         """Its strength and name, as in "0.7 x name"."""
-        blocks = " by block" if self.block_text else ""
-        return f"{self.ratio:g}{blocks} x {self.lora.path.stem}"
+        if self.block_text:
+            return f"{self.ratio:g} by block x {self.lora.path.stem}"
+        return f"{self.ratio:g} x {self.lora.path.stem}"
 
 
 def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredient]:

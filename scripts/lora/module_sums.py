@@ -82,7 +82,7 @@ def sum_modules(
     """The sum of every module, by `rules` for Linear layers and for 3x3 convolutions, with numbers
     in `dtype` ("F16", "BF16", "F32"). Raises Cancelled."""
     work = partial(_sum_of, parts, rules, dtype)
-    sums = list(in_threads(work, sorted(parts), "Merging", report, control))
+    sums = list(in_threads(work, sorted(parts), "Merging the weights", report, control))
     finished = []
     for rule, is_wide in zip(rules, (False, True), strict=True):
         kind = [one for one in sums if one.is_wide == is_wide]

@@ -225,8 +225,8 @@ def _notes(lora: LoraFile) -> Iterator[str]:
     titles = {"loha": "LoHa", "lokr": "LoKr", "tucker": "Tucker (CP)", "diff": "full matrix"}
     for network_type, title in titles.items():
         if count := lora.network_types.get(network_type):
-            become = "layer becomes one" if count == 1 else "layers become layers"
-            yield f"{lora.path.name}: {count} {title} {become} of a plain LoRA, by their effect."
+            yield (f"{lora.path.name}: what is {title} becomes a plain LoRA of the same effect "
+                   f"(layers: {count}).")  # fmt: skip
     if lora.naming != "kohya":
         yield (f"{lora.path.name} has the names of {lora.naming}; the result has those of kohya, "
                "which all programs read.")  # fmt: skip

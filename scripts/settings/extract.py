@@ -102,9 +102,12 @@ def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, l
 
 def _check_together(settings: ExtractSettings) -> list[SettingError]:
     errors = []
-    for name, what in (("model_org", "original"), ("model_tuned", "tuned")):
+    for name, message in (
+        ("model_org", "The original model is not given. Choose its file."),
+        ("model_tuned", "The tuned model is not given. Choose its file."),
+    ):
         if getattr(settings, name) is None:
-            errors.append(SettingError(name, f"The {what} model is not given. Choose its file."))
+            errors.append(SettingError(name, message))
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip

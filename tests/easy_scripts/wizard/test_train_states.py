@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import virtual_screen
-from made_up_bake import MadeUpBake
+from made_up_kept_bake import MadeUpBake
 from test_every_page import Tour
 from test_train_pages import LOOKS, settled
 from test_train_wizard import BASE, TINY

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from tkinter import ttk
 
+import psutil
 import pytest
+from window_to_kill import KilledWindow
 
 from easy_scripts import train
 from easy_scripts.bakes import kept
@@ -17,6 +19,8 @@ from easy_scripts.train_pages import bake_page, base_page, finished_page, kind_p
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from easy_scripts.wizard.asking import show_page
+from easy_scripts.wizard.child import Ended
+from scripts.core.events import Step
 from scripts.core.safetensors_header import read_header
 from scripts.core.usual import short_number
 
@@ -397,16 +401,25 @@ def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.0, 0.2, 0.6, 1.5, 2.5, 4.0, 6.0])
-def test_a_window_that_dies_at_any_moment_leaves_a_bake_that_stops_and_saves(
-    long_bake, open_robot, given, moment
+@pytest.mark.parametrize("moment", [0.0, 0.6, 2.5, 6.0, 12.0])
+def test_a_window_that_is_killed_at_any_moment_leaves_a_bake_that_stops_and_saves(
+    open_robot, given, memory_folder, moment
 ):
-    robot = long_bake
-    robot.pump(moment)
-    bake, begun = robot.page._child, robot.page._first_step is not None
-    robot.wizard.end()
-    bake._process.stdin.close()  # as the system does
-    assert bake._process.wait(timeout=60) == 2
+    """A real window; `moment` is in seconds from its bake's start on, the last ones train."""
+    window = KilledWindow(
+        "train", memory_folder, {**given, "max_train_epochs": "200", "output_name": "zyx"}
+    )
+    time.sleep(moment)
+    (bake,) = kept.kept_bakes()
+    assert bake.running and psutil.pid_exists(window.worker)
+    begun = any(isinstance(message, Step) for message in bake.messages())
+    window.kill()
+    end = time.monotonic() + 60
+    while psutil.pid_exists(window.worker):
+        assert time.monotonic() < end, "its keeper goes on although the window is gone"
+        time.sleep(0.05)
+    assert not bake.running
+    assert [message for message in bake.messages() if isinstance(message, Ended)] == [Ended(2)]
     assert bool(made_by(given)) or not begun
     again = open_robot(train.PLAN)
     assert "A bake has ended while no window was open" in again.seen()
@@ -466,6 +479,28 @@ def test_a_bake_that_ended_unseen_shows_its_result(open_robot, given):
     wait_for_end(again)
     seen = again.seen()
     assert "zyx.safetensors" in seen and "Previews over time" in seen and "<lora:zyx" in seen
+
+
+@pytest.mark.slow
+def test_what_the_buttons_ask_for_is_done_by_the_bake(long_bake, given):
+    """Save now, Preview now, Stop after this round: from the button to the file."""
+    robot = long_bake
+    page, folder = robot.page, Path(given["output_dir"])
+    robot.until(lambda: page._first_step, "a first step")
+    robot.click("Save now")
+    robot.until(lambda: "Saved as zyx-step" in robot.seen(), "it is saved")
+    (saved,) = folder.glob("zyx-step*.safetensors")
+    assert read_header(saved).metadata["ss_steps"] == str(int(saved.stem[-8:]))
+    before = {preview.path for preview in page._strip._previews}
+    robot.click("Preview now")
+    robot.until(lambda: {one.path for one in page._strip._previews} - before, "a preview")
+    assert all(Path(one.path).is_file() for one in page._strip._previews)
+    robot.click("Stop after this round")
+    robot.until(lambda: not page.busy, "it has stopped")
+    last = max(made_by(given), key=lambda path: int(read_header(path).metadata["ss_steps"]))
+    told = read_header(last).metadata
+    assert int(told["ss_steps"]) == 6 * int(told["ss_epoch"]) < 1200, "at the end of a round"
+    assert last.name in robot.seen() and "Continue" in robot.seen()
 
 
 @pytest.mark.slow
