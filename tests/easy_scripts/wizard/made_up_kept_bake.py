@@ -49,7 +49,8 @@ class MadeUpBake:
         self.say(Start("train", total, epochs))
         for step in range(1, done + 1):
             facts = {"seconds_per_step": 0.61, "seconds_left": 0.61 * (total - step),
-                     "memory_bytes": 7_600_000_000}  # fmt: skip
+                     "memory_bytes": 7_600_000_000, "card_used": 8_100_000_000,
+                     "card_bytes": 17_180_000_000}  # fmt: skip
             facts |= of_the_last if step == done else {}
             loss = 0.11 + 0.07 / step + 0.0004 * (step * 37 % 11)  # a mean, so it is smooth
             epoch = 1 + (step - 1) * epochs // total

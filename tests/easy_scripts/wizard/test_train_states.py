@@ -111,10 +111,10 @@ def ended(tour: Tour, bake: MadeUpBake, code: int) -> None:
 def troubles(tour: Tour, place: Path) -> None:
     """Out of memory, slow, without numbers; then stopped, failed, ended by a bug."""
     bake = watch(tour, place=place)
-    bake.steps(60, memory_bytes=17_100_000_000)
+    bake.steps(60, card_used=17_100_000_000, alarm="full")
     until_shown(tour, tour.robot.wizard.texts("bake.spill"))
     tour.look("bake-spills")
-    bake.steps(80, seconds_per_step=9.4)
+    bake.steps(80, seconds_per_step=9.4, alarm="slower")
     until_shown(tour, tour.robot.wizard.texts("bake.slower"))
     tour.look("bake-slower")
     bake.steps(90)
@@ -167,7 +167,7 @@ def queue(tour: Tour, place: Path) -> None:
                      for name in ("hero in armour", "a city at night"))  # fmt: skip
     bake = watch(tour, "queue")
     bake.say(Facts({"begins": first.name}))
-    bake.steps(300, memory_bytes=9_100_000_000)
+    bake.steps(300)
     until_shown(tour, first.name)
     tour.look("bake-queue")
     store.update(first.id, state="done", seconds=754.0, result=lora(place))
