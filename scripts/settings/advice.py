@@ -23,6 +23,7 @@ from scripts.settings.advice_tables import (
     KIND_RULES,
     LEAST_LOOKS_A_PICTURE,
     MOST_LOOKS_A_PICTURE,
+    MOST_LOOKS_A_ROUND,
     PRESETS,
     EffortRule,
 )
@@ -137,7 +138,8 @@ def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
     looks = effort.looks * kind.looks
     looks = min(looks, pictures * MOST_LOOKS_A_PICTURE)
     looks = max(looks, pictures * LEAST_LOOKS_A_PICTURE)
-    repeats = max(1, round(looks / (effort.epochs * pictures)))
+    repeats = round(looks / (effort.epochs * pictures))
+    repeats = max(1, min(repeats, MOST_LOOKS_A_ROUND // pictures))
     epochs = max(1, round(looks / (repeats * pictures)))
     return repeats, epochs, epochs * -(-repeats * pictures // batch)
 

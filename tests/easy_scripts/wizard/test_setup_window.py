@@ -7,7 +7,7 @@ import tkinter
 from tkinter import ttk
 
 import pytest
-from conftest import virtual_screen
+from conftest import needs_letters, virtual_screen
 
 from easy_scripts.install import installer_window, setup_window
 from easy_scripts.launcher.judge import Judgement, State
@@ -199,6 +199,7 @@ def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale,
     monkeypatch.setattr(setup_window, "describe_plan", lambda project, wishes: PLAN)
     with virtual_screen(*size):
         window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
+        needs_letters(window.root, language)
         until(window, lambda: not window.start.instate(["disabled"]))
         assert_whole(window.root, "plan")
         width = window.root.winfo_width()
