@@ -83,7 +83,7 @@ def previews(place: Path, steps: tuple[int, ...]) -> list[Preview]:
 def watch(tour: Tour, kind: str = "bake", place: Path | None = None) -> MadeUpBake:
     """A bake that runs without a window, and its page."""
     bake = MadeUpBake(kind, "hero", values(place) if place else {})
-    tour.robot.wizard.facts["attach"] = bake.seen()
+    tour.robot.wizard.facts.attach = bake.seen()
     show_page(tour.robot.wizard, "bake")
     return bake
 
@@ -286,7 +286,7 @@ def test_nothing_is_cut_off_in_states_that_are_rare(
     monkeypatch.setenv("EASY_LORA_SCALE", str(scale))
     with virtual_screen(*size):
         tour = Tour(f"{language}-{theme}-{scale}-states", train.PLAN, {})
-        tour.robot.wizard.facts["card"] = CARD
+        tour.robot.wizard.facts.card = CARD
         for go in (troubles, finished_after_trouble, queue, practice, found_at_the_start,
                    wrong_pictures):  # fmt: skip
             go(tour, place)
