@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class Wine:
         return {
             "PATH": os.environ["PATH"], "HOME": str(self.prefix), "LC_ALL": "C.UTF-8",
             "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all", "KMP_AFFINITY": "disabled",
-            "WINEDLLOVERRIDES": "mscoree=;mshtml=;certutil.exe=n",  # a stub may stand in for it
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=;certutil.exe=n;powershell.exe=n",  # stubs
             **self.screen,
         }  # fmt: skip
 
@@ -166,6 +167,20 @@ def read_calls(log: Path) -> list[Call]:
         elif kind == "E":
             calls.append(Call(program, folder, arguments, variables, read))
     return calls
+
+
+def wait_for_window(wine: Wine, title: str) -> str:
+    """Wait until a window bears the title; its number."""
+    end = time.monotonic() + 60
+    search = ["xdotool", "search", "--onlyvisible", "--name", title]
+    while True:
+        found = subprocess.run(
+            search, env={**os.environ, **wine.screen}, capture_output=True, text=True
+        )
+        if found.returncode == 0:
+            return found.stdout.split()[0]
+        assert time.monotonic() < end, f"no window {title}"
+        time.sleep(0.2)
 
 
 def last_call(calls: list[Call]) -> Call:
