@@ -165,3 +165,24 @@ def test_the_window_unpacks_makes_shortcuts_and_starts_set_up(program, stubbed, 
     assert made["Easy LoRA - Train.lnk"] == (FOLDER, "\\", "run_training.bat")
     assert len(made) == len(links) == 6
     assert {link["EASY_LORA_FOLDER"] for link in links} == {FOLDER}
+
+
+DLL_FOLDER = """
+import ctypes, sys
+sys.path.insert(0, sys.argv[1])
+from easy_scripts.install.installer_start import forget_our_libraries
+kernel, found = ctypes.windll.kernel32, ctypes.create_unicode_buffer(260)
+kernel.SetDllDirectoryW("C:\\\\_MEI1")  # as PyInstaller's start does
+for act in (lambda: None, forget_our_libraries):
+    act()
+    kernel.GetDllDirectoryW(260, found)
+    print(repr(found.value))
+"""
+
+
+def test_children_do_not_look_for_dlls_in_the_packed_folder(wine, windows_python, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(DLL_FOLDER)
+    python = windows_path(windows_python / "python.exe")
+    done = wine.run([python, windows_path(script), windows_path(ROOT)], tmp_path)
+    assert done.stdout.split() == [r"'C:\\_MEI1'", "''"], done.stdout
