@@ -6,12 +6,14 @@ Packages and practice bake are made up, everything else is as on a user's PC.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from wine_pc import ROOT, wait_for_window, windows_path
+from wine_pc import ROOT, WINE, wait_for_window, windows_path
 
 sys.path.append(str(ROOT / "tests" / "easy_scripts"))
 from made_up_project import make_project, make_wheels
@@ -34,6 +36,20 @@ def processes_of(folder):
     return found
 
 
+def start_and_leave(wine, command, folder, variables):
+    """Run a program to its own end; its exit code and what it printed.
+
+    Under Wine, what it leaves running holds the pipe of its output open.
+    """
+    with subprocess.Popen(
+        [WINE, *command], cwd=folder, env={**wine.variables, **variables},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        code = process.wait(timeout=120)
+        os.set_blocking(process.stdout.fileno(), False)
+        return code, os.read(process.stdout.fileno(), 65536).decode("utf-8", "replace")
+
+
 def test_setup_then_the_tools_open_and_need_no_console(wine_on_screen, windows_python, tmp_path):
     wine = wine_on_screen
     wheels = make_wheels(tmp_path / "wheels")
@@ -54,19 +70,19 @@ def test_setup_then_the_tools_open_and_need_no_console(wine_on_screen, windows_p
     variables["WINEPATH"] = "C:\\nothing"  # from here on, only the private environment is there
 
     def click(name):
-        line = {"CMDCMDLINE": f"C:\\windows\\system32\\cmd.exe /c C:\\x\\{name}"}
-        return wine.run(["cmd", "/c", name], root, {**variables, **line})
+        line = f"C:\\windows\\system32\\cmd.exe /c C:\\x\\{name}"
+        return start_and_leave(wine, ["cmd", "/c", name], root, {**variables, "CMDCMDLINE": line})
 
-    done = click("lora_resize.bat")
-    assert done.returncode == 1, done.stdout
-    assert "sv_ttk" in done.stdout, "what the window died of must be shown in the console"
-    assert "Press any key" in done.stdout
+    code, shown = click("lora_resize.bat")
+    assert code == 1, shown
+    assert "sv_ttk" in shown, "what the window died of must be shown in the console"
+    assert "Press any key" in shown
     for name in OF_THE_WINDOWS:
         [folder] = importlib.util.find_spec(name).submodule_search_locations
         shutil.copytree(folder, root / ".venv" / "Lib" / "site-packages" / name)
     for name, title in TITLES.items():
-        done = click(name)  # comes back while the window stays
-        assert done.returncode == 0, done.stdout
-        assert "Opening Easy LoRA..." in done.stdout and "Press any key" not in done.stdout
+        code, shown = click(name)  # comes back while the window stays
+        assert code == 0, shown
+        assert "Opening Easy LoRA..." in shown and "Press any key" not in shown
         wait_for_window(wine, title)
         assert len(processes_of(r".venv\Scripts\pythonw.exe")) >= 1
