@@ -6,13 +6,18 @@ Everything that can be seen from the headers is checked for all files before the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
-from scripts.core.files import check_output_file, read_text
+from scripts.core.files import (
+    UNSAFE_ENDINGS,
+    as_safetensors,
+    check_output_file,
+    read_text,
+)
 from scripts.lora.modules import LoraFile, open_lora
 from scripts.lora.number_formats import PRECISIONS
 from scripts.lora.ranks import Size
@@ -21,7 +26,7 @@ from scripts.lora.result_metadata import common
 from scripts.lora.tensor_files import write_tensors
 from scripts.settings.resize import ResizeSettings, dynamic_error
 
-ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")  # of LoRAs in a folder
+ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 WRITABLE = ("F16", "BF16", "F32")
 
 
@@ -78,14 +83,13 @@ def _run(
 
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
     """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
-    sizes = _sizes(settings)
-    files = list(dict.fromkeys(_files(settings.model, sizes, report)))
-    if not files:
+    wanted = dict(_wanted(settings.model, _sizes(settings), report))
+    if not wanted:
         raise SettingError("model", "There is no LoRA there that is larger than the size asked "
                            "for. Choose other files.")  # fmt: skip
-    several = len(files) * len(sizes) > 1
+    several = sum(map(len, wanted.values())) > 1 or any(map(os.path.isdir, settings.model))
     jobs, taken = [], set()
-    for path in files:
+    for path, sizes in wanted.items():
         outputs = tuple(_output(settings.save_to, path, size, several) for size in sizes)
         for output in outputs:
             if output in taken:
@@ -95,34 +99,53 @@ def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
             taken.add(output)
         jobs.append(Job(path, sizes, outputs))
     for output in sorted(taken):
-        check_output_file(output, files, settings.overwrite)
+        check_output_file(output, wanted, settings.overwrite)
     return jobs
 
 
-def _files(paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report) -> Iterator[Path]:
-    """The LoRA files; what a folder holds else is told of and left out."""
+def _wanted(
+    paths: Sequence[Path], sizes: tuple[Size, ...], report: Report
+) -> Iterator[tuple[Path, tuple[Size, ...]]]:
+    """The LoRA files with the sizes that each can be brought to; what is left out is told of.
+
+    Raises SettingError when one thing alone is asked for, and it cannot be done.
+    """
+    single = len(paths) * len(sizes) == 1
     for path in paths:
         if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
-                for size in sizes:
+                possible = sizes if single else _possible(lora, sizes, report)
+                for size in possible:
                     check_size(lora, size)
-            yield path
+            if possible:
+                yield path, possible
             continue
         for file in _content(path):
             if file.suffix.lower() not in ENDINGS or file.name.startswith("."):
                 continue
             try:
                 with open_lora(file) as lora:
-                    for size in sizes:
-                        check_size(lora, size)
-                    wanted = any(changes_anything(lora, size) for size in sizes)
+                    possible = _possible(lora, sizes, report)
+                    changed = any(changes_anything(lora, size) for size in possible)
             except SuiteError as error:
                 report(Note(f"Left out: {error}"))
                 continue
-            if wanted:
-                yield file
-            else:
+            if changed:
+                yield file, possible
+            elif possible:
                 report(Note(f"Left out: {file.name} is no larger than that already."))
+
+
+def _possible(lora: LoraFile, sizes: Sequence[Size], report: Report) -> tuple[Size, ...]:
+    """Those sizes that are no larger than the LoRA. Raises SuiteError when it cannot be resized."""
+    possible = []
+    for size in sizes:
+        try:
+            check_size(lora, size)
+            possible.append(size)
+        except SettingError as error:
+            report(Note(f"Left out: {error}"))
+    return tuple(possible)
 
 
 def _content(folder: Path) -> list[Path]:
@@ -195,24 +218,21 @@ def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path
     if several:
         raise SettingError("save_to", f"Several files are made, and {save_to.name} is one file. "
                            "Give a folder.")  # fmt: skip
-    if is_file and save_to.suffix.lower() != ".safetensors":
-        raise SettingError("save_to", f"{save_to.name} would be an unsafe kind of file. Write the "
-                           "ending .safetensors.")  # fmt: skip
-    return save_to if is_file else save_to.with_name(save_to.name + ".safetensors")
+    return as_safetensors(save_to)
 
 
 def _notes(lora: LoraFile) -> Iterator[str]:
     titles = {"loha": "LoHa", "lokr": "LoKr", "tucker": "Tucker (CP)", "diff": "full matrix"}
     for network_type, title in titles.items():
         if count := lora.network_types.get(network_type):
-            yield (f"{lora.path.name}: {count} {title} layers become layers of a plain LoRA, "
-                   "through what they do.")  # fmt: skip
+            yield (f"{lora.path.name}: what is {title} becomes a plain LoRA of the same effect "
+                   f"(layers: {count}).")  # fmt: skip
     if lora.naming != "kohya":
         yield (f"{lora.path.name} has the names of {lora.naming}; the result has those of kohya, "
                "which all programs read.")  # fmt: skip
     if lora.others:
-        yield (f"{lora.path.name} holds {len(lora.others)} tensors that belong to no layer, such "
-               f"as {lora.others[0]}; they are kept as they are.")  # fmt: skip
+        yield (f"{lora.path.name} holds what belongs to no layer, such as {lora.others[0]}: it is "
+               "kept as it is.")  # fmt: skip
 
 
 def _facts(lora: LoraFile, resized: ResizedLora, output: Path) -> dict:
