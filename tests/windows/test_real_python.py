@@ -35,7 +35,7 @@ def test_a_python_without_tk_is_passed_over(pc, windows_python, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     code, _, shown = pc.start("setup.bat", "--check", WINEPATH=windows_path(bare))
-    assert code == 1 and "No usable Python was found" in shown
+    assert code == 1 and "Python could not be fetched" in shown
 
 
 def test_the_environment_is_made_and_is_whole(pc, windows_python, tmp_path):
