@@ -32,7 +32,7 @@ class ResultPage(Page):
         theme = self.theme
         for child in self._content.winfo_children():
             child.destroy()
-        events = self.wizard.facts.get("events", [])
+        events = self.wizard.facts.events
         saved = [Path(event.path) for event in events if isinstance(event, Saved)]
         reports = [event.facts for event in events if isinstance(event, Facts)]
         for index, path in enumerate(saved):

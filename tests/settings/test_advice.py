@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,25 @@ def test_a_published_time_stands_in_for_a_card_without_a_bake(tmp_path):
     wanted = pace(family="sdxl", resolution=1024, checkpointing=True)
     found = lookup(wanted, tmp_path / "none.json")
     assert found.seconds_per_step == pytest.approx(2.4) and not found.exact
+
+
+@pytest.mark.parametrize(
+    ("preset", "eight_bit", "whole"),
+    [("standard", "AdamW8bit", "AdamW"), ("big_then_shrink", "AdamW8bit", "AdamW"),
+     ("lion", "Lion8bit", "Lion"), ("prodigy", "Prodigy", "Prodigy")],
+)  # fmt: skip
+def test_where_eight_bit_optimisers_do_not_work_the_whole_ones_are_advised(
+    preset, eight_bit, whole
+):
+    situation = Situation("character", "balanced", "sd1", 30, 8, preset)
+    with_it = advise(situation, NOWHERE)
+    without = advise(replace(situation, eight_bit=False), NOWHERE)
+    assert with_it.values["optimizer_type"] == eight_bit
+    assert without.values["optimizer_type"] == whole
+    told = f"{eight_bit} does not work on this machine; {whole} gives the same result"
+    assert without.reasons["optimizer_type"].startswith(told) == (eight_bit != whole)
+    assert without.memory_bytes >= with_it.memory_bytes
+    assert (without.memory_bytes > with_it.memory_bytes) == (eight_bit != whole)
 
 
 def test_the_sentence_says_what_it_costs(tmp_path):

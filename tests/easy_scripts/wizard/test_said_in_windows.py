@@ -35,8 +35,8 @@ def japanese(request, memory_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(base_page, "find_base_models", list)
 
     def find(wizard, take):
-        wizard.facts["card"] = Card("NVIDIA GeForce GTX 1050", 2, True)
-        take(wizard.facts["card"])
+        wizard.facts.card = Card("NVIDIA GeForce GTX 1050", 2, True)
+        take(wizard.facts.card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
     with virtual_screen(1366 * scale // 100, 768 * scale // 100):
@@ -108,7 +108,7 @@ def test_a_training(pictures, tmp_path):
         seen = look(tour, "pictures")
         assert "1エポックに各画像を 201回繰り返します" in seen
         assert "broken.png: 壊れているか、画像ではありません" in seen
-        robot.page.frame.show(robot.page.trigger_entry)
+        robot.page.frame.show(robot.page.trigger)
         look(tour, "pictures-below")
         robot.wizard.next()
         settled(tour)

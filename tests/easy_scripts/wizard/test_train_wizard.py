@@ -21,6 +21,7 @@ from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.child import Ended
 from scripts.core.events import Step
+from scripts.core.machine import NO_EIGHT_BIT
 from scripts.core.safetensors_header import read_header
 from scripts.core.usual import short_number
 
@@ -38,7 +39,7 @@ def this_pc(monkeypatch, tmp_path):
     card = Card("NVIDIA GeForce RTX 3060", 12, True)
 
     def find(wizard, take):
-        wizard.facts["card"] = card
+        wizard.facts.card = card
         take(card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
@@ -68,13 +69,13 @@ def given(tmp_path, pictures):
 def begin(robot):
     """From the first page to the base model."""
     robot.click("Start here")
-    robot.until(lambda: "base" in robot.wizard.facts, "the base model is known")
+    robot.until(lambda: robot.wizard.facts.base, "the base model is known")
 
 
 def to_pictures(robot):
     begin(robot)
     robot.click("Next")
-    robot.until(lambda: robot.wizard.facts.get("dataset", {}).get("complete"), "pictures known")
+    robot.until(lambda: robot.wizard.facts.dataset.get("complete"), "pictures known")
 
 
 def to_summary(robot):
@@ -114,12 +115,25 @@ def test_the_base_model_is_told_at_once_and_a_lora_is_refused(open_robot, tmp_pa
     assert "Stable Diffusion 1.x" in robot.seen()
 
 
+@pytest.mark.parametrize(("told", "optimiser"), [("", "AdamW8bit"), ("no library", "AdamW")])
+def test_what_setup_saw_of_the_8_bit_optimisers_is_heeded(
+    open_robot, given, pictures, monkeypatch, told, optimiser
+):
+    monkeypatch.setenv(NO_EIGHT_BIT, told)
+    robot = open_robot(train.PLAN, given)
+    to_pictures(robot)
+    robot.click("Next")
+    robot.page._kind.set("character")
+    robot.page._apply()
+    assert robot.wizard.answers["optimizer_type"] == optimiser
+
+
 def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, pictures):
     robot = open_robot(train.PLAN, given)
     to_pictures(robot)
     seen = robot.seen()
     assert "8 pictures in 1 folder · all with captions" in seen and "3_zyx" in seen
-    assert robot.page._trigger.get() == "zyx" and "is in every caption already" in seen
+    assert robot.page.trigger.variable.get() == "zyx" and "is in every caption already" in seen
     assert not robot.wizard.answers["caption_prefix"], "a word that is there is not put in front"
     assert len(robot.page._thumbnails._pictures) == 7
     field = robot.page._table._numbers[0]
@@ -127,7 +141,7 @@ def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, p
     robot.until(lambda: "40 looks" in robot.seen())
     assert robot.wizard.answers["folder_repeats"] == {"3_zyx": 5}
     assert (pictures / "3_zyx").is_dir(), "nothing on the disk is renamed"
-    robot.page._trigger.set("sks")
+    robot.page.trigger.variable.set("sks")
     assert robot.wizard.answers["caption_prefix"] == "sks, "
     assert "is put in front of every caption" in robot.seen()
 
