@@ -15,5 +15,6 @@ if not exist "%~dp0easy_scripts\launcher\start.bat" goto alone
 :alone
 echo The rest of Easy LoRA is not beside this file. If you opened the zip, close it, right-click
 echo it, choose "Extract all", and start lora_resize.bat in the folder that comes out.
-pause
+if defined EASY_LORA_CLICKED pause
+if defined EASY_LORA_CLICKED exit 1
 exit /b 1

@@ -169,6 +169,9 @@ def run_in_environment(
     no console. Returns the module's exit code, or set-up's.
     """
     project = Project()
+    window_alone = window and sys.platform == "win32" and clicked(os.environ)
+    if window_alone:
+        print("Opening Easy LoRA...", flush=True)
     judgement = judge(project, extra)
     if not judgement.whole:
         if any(flag in arguments for flag in HELP_FLAGS):
@@ -178,7 +181,7 @@ def run_in_environment(
         if code != setup_command.DONE:
             return code
         judgement = judge(project, extra)
-    if window and sys.platform == "win32" and clicked(os.environ):
+    if window_alone:
         return open_window(project, module, arguments, judgement.stamp)
     folder = project.root if in_project else None
     return run_module(project, module, arguments, judgement.stamp, folder)

@@ -26,8 +26,9 @@ from typing import Any, BinaryIO
 
 from easy_scripts.bakes.keeper import EVENTS, KILL, LET_GO, LOCK, REQUESTS
 from easy_scripts.launcher.handover import BOOTSTRAP, child_environment
+from easy_scripts.launcher.no_console import NO_CONSOLE
 from easy_scripts.wizard import remembered
-from easy_scripts.wizard.child import NO_CONSOLE, Ended, LogLine, Message
+from easy_scripts.wizard.child import Ended, LogLine, Message
 from scripts.core.errors import SuiteError
 from scripts.core.events import event_from_dict
 from scripts.core.file_lock import try_lock, unlock
@@ -162,7 +163,7 @@ def start_bake(
              *words],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=child_environment(os.environ),
-            creationflags=NO_CONSOLE if sys.platform == "win32" else 0,
+            creationflags=NO_CONSOLE,
             start_new_session=sys.platform != "win32",  # a closed terminal must not end it unsaved
         )  # fmt: skip
     except OSError as error:

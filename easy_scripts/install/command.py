@@ -22,6 +22,7 @@ from easy_scripts.install.make_environment import (
     AUTO,
     Wishes,
     check_environment,
+    describe_plan,
     make_environment,
 )
 from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
@@ -177,13 +178,29 @@ def window_if_clicked(
 
     reason: why a tool needs it before its own window can open.
     """
-    if clicked(os.environ):
-        with suppress(ImportError, SuiteError):  # no Tk, no screen
-            from easy_scripts.install.setup_window import show
+    if not clicked(os.environ):
+        return None
+    try:
+        from easy_scripts.install.setup_window import open_setup_window
 
-            print("Set-up goes on in its own window; this one closes with it.", flush=True)
-            return show(project, arguments, reason)
-    return None
+        window = open_setup_window(project, arguments, reason)
+    except (ImportError, SuiteError) as error:  # no Tk, no screen
+        _ask_in_console(project, str(error))
+        return None
+    print("Set-up goes on in its own window; this one closes with it.", flush=True)
+    return window.stay()
+
+
+def _ask_in_console(project: Project, why: str) -> None:
+    """Where there is no window, what will be done is shown here, and begins when it is wanted."""
+    print(f"The window of set-up cannot be shown: {why}")
+    print(describe_plan(project, Wishes()))
+    _wait_for_enter("Press Enter to begin, or close this window. ")
+
+
+def _wait_for_enter(why: str) -> None:
+    with suppress(EOFError):  # nobody sits there
+        input(why)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -200,7 +217,10 @@ def main(arguments: Sequence[str]) -> int:
     if not options.check:
         print(f"Setting up Easy LoRA in {project.root}", flush=True)
         code = ensure_environment(project, wishes)
-        return code or finish(project, not options.no_bake, Console())
+        code = code or finish(project, not options.no_bake, Console())
+        if code == DONE and clicked(os.environ):  # a failure is shown until a key is pressed
+            _wait_for_enter("Press Enter to close this window; run_training.bat trains a LoRA. ")
+        return code
     try:
         shortcoming = check_environment(project, wishes, Console())
     except SuiteError as error:

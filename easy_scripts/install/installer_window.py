@@ -11,21 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from tkinter import filedialog, ttk
 
-from easy_scripts.install.installer import (
-    DONE,
-    MENDABLE,
-    make_shortcuts,
-    payload,
-    run_setup,
-    shortcut_places,
-    unpack,
-)
+from easy_scripts.install.installer_entries import make_entries
+from easy_scripts.install.installer_files import notices, payload, unpack
+from easy_scripts.install.installer_start import start_setup
 from easy_scripts.launcher.project import dated_version
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.plain_look import PlainLook
 from easy_scripts.wizard.screen import open_root, show_in_front
 from scripts.core.errors import SuiteError
 
+DONE, MENDABLE = 0, 1
 POLL = 50  # milliseconds
 WIDTH = 560  # logical pixels
 
@@ -62,6 +57,10 @@ class InstallerWindow:
         browse = ttk.Button(row, style="Wide.TButton", text=texts("frame.browse"),
                             command=self._choose)  # fmt: skip
         browse.pack(side="left", padx=(look.px(8), 0))
+        self.notice = ttk.Label(frame, wraplength=width)
+        self.notice.pack(anchor="w")
+        self.folder.trace_add("write", lambda *_: self._show_notices())
+        self._show_notices()
         for key, variable in (("installer.menu", self.menu), ("installer.desktop", self.desktop)):
             tick = ttk.Checkbutton(frame, variable=variable)
             self._label(tick, key)
@@ -101,29 +100,36 @@ class InstallerWindow:
         if chosen:
             self.folder.set(str(Path(chosen)))
 
+    def _chosen(self) -> Path:
+        return Path(self.folder.get().strip().strip('"')).absolute()
+
+    def _show_notices(self) -> None:
+        """What is to be known of the folder, while it is being typed."""
+        self.notice["text"] = "\n".join(self.texts.said(text) for text in notices(self._chosen()))
+
     def install(self) -> None:
         """Unpack without blocking the window."""
-        folder = Path(self.folder.get().strip().strip('"')).absolute()
-        places = shortcut_places(self.menu.get(), self.desktop.get())
+        folder, wanted = self._chosen(), (self.menu.get(), self.desktop.get())
         self.message["text"] = ""
         self.button.state(["disabled"])
         self.bar.pack(fill="x", pady=(self.look.px(12), 0))
         self.bar.start(15)
-        work = threading.Thread(target=self._work, args=(folder, places), daemon=True)
+        work = threading.Thread(target=self._work, args=(folder, *wanted), daemon=True)
         work.start()
-        self._wait(work, folder)
+        self._wait(work)
 
-    def _work(self, folder: Path, places: list[Path]) -> None:
+    def _work(self, folder: Path, menu: bool, desktop: bool) -> None:
         self._error = None
         try:
             unpack(payload(), folder)
-            make_shortcuts(folder, places)
+            make_entries(folder, menu, desktop)
+            start_setup(folder)
         except (SuiteError, OSError) as error:
             self._error = str(error)
 
-    def _wait(self, work: threading.Thread, folder: Path) -> None:
+    def _wait(self, work: threading.Thread) -> None:
         if work.is_alive():
-            self.root.after(POLL, self._wait, work, folder)
+            self.root.after(POLL, self._wait, work)
             return
         self.bar.stop()
         self.bar.pack_forget()
@@ -131,7 +137,7 @@ class InstallerWindow:
             self.message["text"] = self.texts.said(self._error)
             self.button.state(["!disabled"])
             return
-        self.code = run_setup(folder, silently=False)
+        self.code = DONE
         self.root.destroy()
 
 
@@ -143,4 +149,4 @@ def ask_and_install(folder: Path) -> int:
     root.resizable(False, False)
     show_in_front(root)
     root.mainloop()
-    return DONE if window.code == DONE else MENDABLE
+    return window.code

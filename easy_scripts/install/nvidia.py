@@ -12,6 +12,7 @@ from pathlib import Path
 
 from easy_scripts.install.card_names import capability_of
 from easy_scripts.install.kinds import Gpu, Graphics, Version
+from easy_scripts.launcher.no_console import NO_CONSOLE
 
 SECONDS = 20  # the tool takes one or two; a sick driver makes it hang for ever
 CUDA_VERSION = re.compile(r"CUDA (?:UMD )?Version\s*:\s*(\d+)\.(\d+)")
@@ -71,6 +72,7 @@ def ask_nvidia_smi(arguments: Sequence[str]) -> str | None:
             encoding="utf-8",
             errors="replace",
             timeout=SECONDS,
+            creationflags=NO_CONSOLE,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

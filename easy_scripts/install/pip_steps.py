@@ -19,6 +19,7 @@ from typing import TextIO
 from easy_scripts.install.failures import HANGING, download_broke_off, explain_failure
 from easy_scripts.install.lines import Lines
 from easy_scripts.launcher.handover import child_environment, without_advice
+from easy_scripts.launcher.no_console import NO_CONSOLE
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
 
@@ -126,6 +127,7 @@ def _started(
                 **variables,
             },
         ),
+        creationflags=NO_CONSOLE,
         pass_fds=() if sys.platform == "win32" else (workshop.lock,),
     )
     try:

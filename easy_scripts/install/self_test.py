@@ -13,6 +13,7 @@ from easy_scripts.install.failures import HANGING
 from easy_scripts.install.lines import SILENCE, Lines
 from easy_scripts.launcher.handover import module_command, run_child, work_environment
 from easy_scripts.launcher.judge import read_json
+from easy_scripts.launcher.no_console import NO_CONSOLE
 from easy_scripts.launcher.project import Project, write_json
 from scripts.core.events import Problem, Report, Stage, Step, event_from_dict
 
@@ -60,7 +61,12 @@ def _bake_for_window(
     the bake, by the end of its stdin. When it hangs, it is ended.
     """
     with subprocess.Popen(
-        command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        creationflags=NO_CONSOLE,
     ) as process:
         lines = Lines(process.stdout, SILENCE)
         try:

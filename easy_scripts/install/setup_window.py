@@ -271,6 +271,11 @@ class SetupWindow:
 
         self._later(start, lambda _: self.close())
 
+    def stay(self) -> int:
+        """Wait until it is closed: 0 when all is set up, else 2; what went wrong was read in it."""
+        self.root.mainloop()
+        return DONE if self.code == DONE else STOPPED
+
     def close(self) -> None:
         """Stop what runs, else leave."""
         if self._child:
@@ -281,16 +286,16 @@ class SetupWindow:
         self.root.destroy()
 
 
-def show(project: Project, arguments: Sequence[str], reason: str | None = None) -> int:
-    """Show the window and stay until it is closed: 0 when all is set up, else 2.
+def open_setup_window(
+    project: Project, arguments: Sequence[str], reason: str | None = None
+) -> SetupWindow:
+    """The window, on the screen. Raises SuiteError when there is no screen.
 
-    reason: as in SetupWindow. What went wrong was read in the window. Raises SuiteError when there
-    is no screen.
+    reason: as in SetupWindow.
     """
     texts = Catalogue()
     root = open_root(texts("setup.title"), texts("setup.without_window"))
     window = SetupWindow(root, project, arguments, texts, reason)
     root.resizable(False, False)
     show_in_front(root)
-    root.mainloop()
-    return DONE if window.code == DONE else STOPPED
+    return window

@@ -11,11 +11,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from easy_scripts.launcher.clicked import CLICKED
 from easy_scripts.launcher.project import Project
+from easy_scripts.launcher.window_sign import SIGN
 
 BOOTSTRAP = Path(__file__).with_name("run_module.py")
 CLEARED = {
@@ -23,6 +26,8 @@ CLEARED = {
     "PYTHONPATH",
     "PYTHONSTARTUP",
     "PYTHONEXECUTABLE",
+    "TCL_LIBRARY",
+    "TK_LIBRARY",
     "__PYVENV_LAUNCHER__",
     "PIP_USER",
     "PIP_TARGET",
@@ -38,7 +43,7 @@ NO_NETWORK = {
 # The seam for what set-up finds out about a machine (such as BNB_CUDA_VERSION): a stamp may
 # carry {"environment": {...}}, and the work is started with it.
 STAMP_VARIABLES = "environment"
-SEEMS_TO_LIVE = 4.0  # seconds; an error in the first imports shows in less
+SECONDS_BETWEEN_LOOKS = 0.05  # whether a window that was started can be seen yet
 OF_ITS_OWN = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
 DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
 
@@ -90,8 +95,8 @@ def run_module(
 def open_window(project: Project, module: str, arguments: Sequence[str], stamp: dict) -> int:
     """Start a module that opens a window, and leave it alone: no black console stays behind it.
 
-    Returns 0 as soon as it seems to live, and its exit code when it ends before that; what it
-    printed is then printed here.
+    Returns 0 as soon as the window can be seen, and its exit code when it ends before that; what
+    it printed is then printed here.
     """
     project.logs.mkdir(exist_ok=True)
     log = project.logs / f"{module.rpartition('.')[2]}-window.log"
@@ -99,21 +104,23 @@ def open_window(project: Project, module: str, arguments: Sequence[str], stamp: 
     windowless = project.python.with_name("pythonw.exe")
     if windowless.is_file():
         command[0] = str(windowless)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=work_environment(os.environ, stamp),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            creationflags=OF_ITS_OWN if sys.platform == "win32" else 0,
-        )
-    try:
-        code = process.wait(timeout=SEEMS_TO_LIVE)
-    except subprocess.TimeoutExpired:
-        return 0
+    with TemporaryDirectory(prefix="easy_lora_", ignore_cleanup_errors=True) as folder:
+        sign = Path(folder) / "seen"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env={**work_environment(os.environ, stamp), SIGN: str(sign)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                creationflags=OF_ITS_OWN if sys.platform == "win32" else 0,
+            )
+        while process.poll() is None and not sign.exists():
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        if sign.exists():
+            return 0
     sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
-    return code
+    return process.returncode
 
 
 def open_setup(project: Project) -> None:

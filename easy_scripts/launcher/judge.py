@@ -18,6 +18,7 @@ from pathlib import Path
 
 from easy_scripts.install.lockfiles import lock_hash
 from easy_scripts.launcher.handover import child_environment
+from easy_scripts.launcher.no_console import NO_CONSOLE
 from easy_scripts.launcher.project import Project
 
 Probe = Callable[[Path], "str | None"]
@@ -66,6 +67,7 @@ def python_version_of(python: Path) -> str | None:
             text=True,
             timeout=60,
             env=child_environment(os.environ),
+            creationflags=NO_CONSOLE,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -1,7 +1,8 @@
 """Ends with 0 when the running Python can set up Easy LoRA, with 1 when it cannot.
 
 start.bat asks every Python that it finds, as `python -I -S usable.py`: a Python that is too old
-or too new, has 32 bits, runs on an ARM processor, or came without Tk or venv is passed over.
+or too new, has 32 bits, runs on an ARM processor, came from the Store (which hides what a program
+writes from all others) or without Tk or venv is passed over.
 Any Python can read this file, however old.
 """
 
@@ -17,6 +18,8 @@ def main():
     from easy_scripts.launcher.python_version import refuse_this_python
 
     if refuse_this_python() or "ARM" in os.environ.get("PROCESSOR_IDENTIFIER", ""):
+        return 1
+    if "windowsapps" in sys.base_prefix.lower():
         return 1
     try:
         import ensurepip

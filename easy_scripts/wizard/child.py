@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import IO
 
 from easy_scripts.launcher.handover import BOOTSTRAP, child_environment
+from easy_scripts.launcher.no_console import NO_CONSOLE
 from scripts.core.events import Event, event_from_dict
 from scripts.core.files import PROJECT_FOLDER
-
-NO_CONSOLE = 0x08000000  # CREATE_NO_WINDOW, Windows only
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Child:
             stderr=subprocess.PIPE,
             env=child_environment(os.environ),
             cwd=folder,
-            creationflags=NO_CONSOLE if sys.platform == "win32" else 0,
+            creationflags=NO_CONSOLE,
         )
         log = threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True)
         log.start()

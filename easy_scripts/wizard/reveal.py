@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from easy_scripts.launcher.no_console import NO_CONSOLE
+
 
 def show_in_folder(path: Path) -> None:
     """Open the folder of `path`, with `path` marked where the system can do that."""
@@ -32,4 +34,4 @@ def open_file(path: Path) -> None:
 def _start(command: list[str] | str) -> None:
     with suppress(OSError):
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.DEVNULL)  # fmt: skip
+                         stderr=subprocess.DEVNULL, creationflags=NO_CONSOLE)  # fmt: skip

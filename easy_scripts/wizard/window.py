@@ -20,6 +20,7 @@ from typing import Any
 
 from easy_scripts.launcher.handover import open_setup
 from easy_scripts.launcher.project import Project
+from easy_scripts.launcher.window_sign import give_sign
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.ask import ask
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
@@ -315,6 +316,8 @@ def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:
     Raises SuiteError when there is no screen.
     """
     wizard = open_wizard(plan, given)
+    wizard.root.update()  # its first page is drawn
+    give_sign()
     wizard.root.mainloop()
     return wizard
 

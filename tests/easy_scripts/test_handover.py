@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,6 @@ from pathlib import Path
 import pytest
 from private_python import posix_only, put_python
 
-from easy_scripts.launcher import handover
 from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.handover import (
     child_environment,
@@ -91,7 +92,8 @@ def test_a_folder_can_be_given(project, tmp_path):
 def test_the_environment_is_clean_and_the_rest_stays():
     base = {
         "PYTHONHOME": "/x", "PYTHONPATH": "/x", "CONDA_PREFIX": "/x", "conda_default_env": "x",
-        "PIP_USER": "1", "PIP_TARGET": "/x", "PIP_PREFIX": "/x",
+        "PIP_USER": "1", "PIP_TARGET": "/x", "PIP_PREFIX": "/x", "TCL_LIBRARY": "/x",
+        "tk_library": "/x",
         "PIP_PROXY": "http://proxy", "PIP_INDEX_URL": "http://mirror", "HTTPS_PROXY": "p",
         "PATH": "/bin",
     }  # fmt: skip
@@ -139,13 +141,27 @@ def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
     assert run_module(project, "scripts.work", [], {}) == 137
 
 
-def test_a_window_that_lives_is_left_alone(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(handover, "SEEMS_TO_LIVE", 1.0)
-    sign = tmp_path / "sign"
-    work = "import os, sys, time\nopen(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(20)\n"
-    (project.root / "scripts" / "work.py").write_text(work)
-    assert open_window(project, "scripts.work", [str(sign)], {}) == 0
-    os.kill(int(sign.read_text()), signal.SIGTERM)
+def test_a_window_is_left_alone_as_soon_as_it_can_be_seen(project, tmp_path):
+    """However long that takes: it gives a sign."""
+    told = tmp_path / "told"
+    (project.root / "easy_scripts" / "launcher").mkdir(parents=True)
+    for name in ("window_sign.py", "__init__.py"):
+        shutil.copy(
+            ROOT / "easy_scripts" / "launcher" / name, project.root / "easy_scripts/launcher"
+        )
+    (project.root / "scripts" / "work.py").write_text(
+        "import os, sys, time\n"
+        "from easy_scripts.launcher.window_sign import SIGN, give_sign\n"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "time.sleep(1.5)\n"  # it is being drawn
+        "give_sign()\n"
+        "assert SIGN not in os.environ\n"
+        "time.sleep(20)\n"
+    )
+    started = time.monotonic()
+    assert open_window(project, "scripts.work", [str(told)], {}) == 0
+    assert 1.4 < time.monotonic() - started < 15
+    os.kill(int(told.read_text()), signal.SIGTERM)
 
 
 def test_set_up_opens_with_the_python_below_the_environment(project, monkeypatch):
@@ -171,7 +187,35 @@ def test_set_up_opens_with_the_python_below_the_environment(project, monkeypatch
     assert clicked(environment) and "PYTHONPATH" not in environment
 
 
-def test_a_window_that_dies_at_once_is_told(project, capfd):
-    (project.root / "scripts" / "work.py").write_text("raise SystemExit('no display here')\n")
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_a_window_that_dies_before_it_can_be_seen_is_told(project, capfd, seconds):
+    (project.root / "scripts" / "work.py").write_text(
+        f"import time\ntime.sleep({seconds})\nraise SystemExit('no display here')\n"
+    )
     assert open_window(project, "scripts.work", [], {}) == 1
     assert "no display here" in capfd.readouterr().err
+
+
+SHOWN_IN_A_CONSOLE = {"run_child", "start_setup", "open_window", "open_setup"}
+
+
+def processes_started(tree):
+    """(function, call) for each subprocess that the module of this syntax tree starts."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                name = ast.unparse(call.func) if isinstance(call, ast.Call) else ""
+                if name in ("subprocess.run", "subprocess.Popen"):
+                    yield function.name, call
+
+
+def test_no_program_opens_a_black_window_of_its_own():
+    """But where a console is wanted, or the process is detached from every console."""
+    seen = 0
+    for path in (ROOT / "easy_scripts").rglob("*.py"):
+        for function, call in processes_started(ast.parse(path.read_text(encoding="utf-8"))):
+            flags = {word.arg: ast.unparse(word.value) for word in call.keywords}
+            quiet = flags.get("creationflags") == "NO_CONSOLE"
+            assert quiet or function in SHOWN_IN_A_CONSOLE, f"{path}: {function}"
+            seen += quiet
+    assert seen >= 8

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts.install import installer
+from easy_scripts.install import installer, installer_files
+from easy_scripts.install.installer_entries import IN_MENU, SHORTCUTS, apps_entry
+from easy_scripts.install.installer_files import LIST, NEEDED_GB, notices, payload, unpack
+from easy_scripts.install.installer_start import command_line, outside_environment, start_setup
 from easy_scripts.install.pack import write_zip
-from easy_scripts.launcher.project import project_date
+from easy_scripts.launcher.project import project_date, project_version
 from scripts.core.errors import SuiteError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,17 +43,17 @@ def second(tmp_path):
 
 def test_into_a_new_folder(first, tmp_path):
     folder = tmp_path / "Easy LoRA für alle"
-    installer.unpack(first, folder, ROOM)
+    unpack(first, folder, ROOM)
     assert (folder / "setup.bat").read_text() == "1" and (folder / "scripts/old.py").exists()
 
 
 def test_over_an_older_version_the_users_own_files_stay(first, second, tmp_path):
     folder = tmp_path / "EasyLoRA"
-    installer.unpack(first, folder, ROOM)
+    unpack(first, folder, ROOM)
     (folder / "output").mkdir()
     (folder / "output" / "cat.safetensors").write_text("mine")
     (folder / "scripts" / "mine.py").write_text("mine")
-    installer.unpack(second, folder, ROOM)
+    unpack(second, folder, ROOM)
     assert (folder / "a" / "b.py").read_text() == "2" and (folder / "a" / "new.py").exists()
     assert not (folder / "scripts" / "old.py").exists()
     assert (folder / "output" / "cat.safetensors").read_text() == "mine"
@@ -59,12 +62,55 @@ def test_over_an_older_version_the_users_own_files_stay(first, second, tmp_path)
 
 def test_a_list_cannot_remove_files_elsewhere(first, second, tmp_path):
     folder = tmp_path / "EasyLoRA"
-    installer.unpack(first, folder, ROOM)
+    unpack(first, folder, ROOM)
     victim = tmp_path / "victim.txt"
     victim.write_text("mine")
-    (folder / installer.LIST).write_text("../victim.txt\n")
-    installer.unpack(second, folder, ROOM)
+    os.symlink(tmp_path, folder / "link")
+    (folder / LIST).write_text(f"../victim.txt\n{victim}\na/../../victim.txt\nlink/victim.txt\n")
+    unpack(second, folder, ROOM)
     assert victim.exists()
+
+
+def test_an_unpacking_that_broke_off_can_be_begun_anew(first, second, tmp_path, monkeypatch):
+    folder = tmp_path / "EasyLoRA"
+    unpack(first, folder, ROOM)
+
+    def break_off(self, folder):
+        self.extract("a/new.py", folder)
+        raise OSError("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zipfile.ZipFile, "extractall", break_off)
+        for place in (folder, tmp_path / "fresh"):
+            with pytest.raises(OSError, match="the power went"):
+                unpack(second, place, ROOM)
+    for place in (folder, tmp_path / "fresh"):
+        unpack(second, place, ROOM)
+        found = {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()}
+        assert found == {"setup.bat", "a/b.py", "a/new.py", LIST}
+
+
+def test_while_a_training_runs_there_nothing_is_unpacked(first, second, tmp_path, monkeypatch):
+    folder = tmp_path / "EasyLoRA"
+    unpack(first, folder, ROOM)
+    busy = {folder / ".venv": [4711]}
+    monkeypatch.setattr(installer_files, "running_from", busy.__getitem__)
+    with pytest.raises(SuiteError, match=r"at work in this folder \(process 4711\)"):
+        unpack(second, folder, ROOM)
+    assert (folder / "setup.bat").read_text() == "1"
+
+
+def test_the_place_of_our_own_python_is_refused(first, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    with pytest.raises(SuiteError, match="its own Python"):
+        unpack(first, tmp_path / "EasyLoRA", ROOM)
+    unpack(first, tmp_path / "Programs" / "EasyLoRA", ROOM)
+
+
+def test_a_folder_in_onedrive_is_told_of():
+    [sentence] = notices(Path("C:/Users/x/OneDrive - Firma/EasyLoRA"))
+    assert "OneDrive" in sentence
+    assert notices(Path("C:/EasyLoRA")) == []
 
 
 @pytest.mark.parametrize("what", ["files", "file", "full"])
@@ -80,40 +126,93 @@ def test_a_folder_that_is_no_good_is_left_alone(first, tmp_path, monkeypatch, wh
         free = shutil._ntuple_diskusage(10**12, 10**12, 200 * 10**6)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
     with pytest.raises(SuiteError, match=r"other files|is a file|too little room"):
-        installer.unpack(first, folder, 9.0 if what == "full" else ROOM)
+        unpack(first, folder, 9.0 if what == "full" else ROOM)
     assert not folder.is_dir() or not (folder / "setup.bat").exists()
 
 
-def test_silently(first, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def silently(first, tmp_path, monkeypatch):
+    """A function: install silently into a folder; the exit code, and what the log there says."""
     monkeypatch.setattr(installer, "payload", lambda: first)
-    monkeypatch.setattr(installer, "NEEDED_GB", ROOM)
+    monkeypatch.setattr(installer_files, "NEEDED_GB", ROOM)
+    monkeypatch.setattr(installer, "unpack", lambda packed, folder: unpack(packed, folder, ROOM))
+    monkeypatch.setattr(installer.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(installer.sys, "stderr", None)  # as in a program without a console
+
+    def install(folder, *options, log=None):
+        code = installer.main(["--silent", "--folder", str(folder), *options])
+        return code, (log or folder / "logs" / installer.LOG).read_text(encoding="utf-8")
+
+    return install
+
+
+def test_silently(silently, tmp_path, monkeypatch):
     runs = []
-    monkeypatch.setattr(installer, "run_setup", lambda folder, silently: runs.append(folder) or 7)
+
+    def run(folder, output, kind):
+        runs.append((folder, kind))
+        output.write("Checking that everything works\n")
+        return 7
+
+    monkeypatch.setattr(installer, "start_setup", run)
     folder = tmp_path / "x"
-    assert installer.main(["--silent", "--no-setup", "--folder", str(folder)]) == 0 and not runs
-    assert installer.main(["--silent", "--folder", str(folder)]) == 7 and runs == [folder]
+    code, log = silently(folder, "--no-setup")
+    assert code == 0 and not runs and "3 files of Easy LoRA were unpacked" in log
+    code, log = silently(folder, "--kind", "cpu")
+    assert code == 7 and runs == [(folder, "cpu")]
+    assert "Checking that everything works\n" in log and "Set-up ended with 7." in log
+
+
+def test_a_failure_without_a_console_is_in_the_log(silently, tmp_path, monkeypatch):
+    elsewhere = tmp_path / installer.LOG
     (tmp_path / "y").write_text("")
-    assert installer.main(["--silent", "--folder", str(tmp_path / "y")]) == 1
-    assert "is a file" in capsys.readouterr().err
+    code, log = silently(tmp_path / "y", log=elsewhere)
+    assert code == 1 and "is a file" in log
+
+    def break_down(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(installer, "unpack", break_down)
+    code, log = silently(tmp_path / "z", log=elsewhere)
+    assert code == 70 and "RuntimeError: a bug" in log and "Traceback" in log
+
+
+def test_what_is_started_does_not_see_the_packed_python():
+    packed = {
+        "TCL_LIBRARY": "/_MEI1/tcl", "TK_LIBRARY": "/_MEI1/tk", "_PYI_ARCHIVE_FILE": "x",
+        "_PYI_APPLICATION_HOME_DIR": "/_MEI1", "_PYI_PARENT_PROCESS_LEVEL": "1", "PATH": "/bin",
+        "LD_LIBRARY_PATH": "/_MEI1", "LD_LIBRARY_PATH_ORIG": "/opt/lib",
+    }  # fmt: skip
+    assert outside_environment(packed) == {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/lib"}
+    del packed["LD_LIBRARY_PATH_ORIG"]
+    assert outside_environment(packed) == {"PATH": "/bin"}
+
+
+def test_set_up_is_started_by_its_full_path_and_with_its_quotes():
+    """cmd finds nothing beside itself in a folder of a network; it takes the outer quotes off."""
+    line = command_line(Path("//server/Tom & Ann/setup.bat"), "--no-window")
+    program, _, rest = line.partition(" /d /c ")
+    assert program.endswith("cmd.exe") and os.path.dirname(program)
+    assert rest == '""' + str(Path("//server/Tom & Ann/setup.bat")) + '" --no-window"'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is setup.bat")
+def test_set_up_really_runs(tmp_path, monkeypatch):
+    package = tmp_path / "easy_scripts"
+    package.mkdir()
+    (package / "__main__.py").write_text(
+        "import os, sys\nprint(sys.argv[1:], 'TCL_LIBRARY' in os.environ)\nsys.exit(7)\n"
+    )
+    monkeypatch.setenv("TCL_LIBRARY", "/gone")
+    with (tmp_path / "log").open("w+") as output:
+        assert start_setup(tmp_path, output, "cpu") == 7
+        output.seek(0)
+        assert output.read() == "['setup', '--no-window', '--kind', 'cpu'] False\n"
 
 
 def test_an_installer_without_its_payload_says_so():
     with pytest.raises(SuiteError, match="Download it again"):
-        installer.payload()
-
-
-@pytest.mark.parametrize(
-    ("menu", "desktop", "names"),
-    [(True, False, ["Programs"]), (False, True, ["Desktop"]), (True, True, ["Programs", "Desktop"]),
-     (False, False, [])],
-)  # fmt: skip
-def test_shortcuts_go_where_they_are_wanted(tmp_path, monkeypatch, menu, desktop, names):
-    for name in ("Programs", "Desktop"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(installer, "shell_folder", lambda name: tmp_path / name)
-    assert installer.shortcut_places(menu, desktop) == [tmp_path / name for name in names]
-    monkeypatch.setattr(installer, "shell_folder", lambda name: tmp_path / "gone")
-    assert installer.shortcut_places(menu, desktop) == []
+        payload()
 
 
 def can_be_packed():
@@ -142,10 +241,10 @@ def test_the_same_spec_builds_on_linux(tmp_path):
     )  # fmt: skip
     program = source / "dist" / "EasyLoRA-Setup"
     command = [str(program), "--silent", "--no-setup", "--folder", str(target)]
-    if shutil.disk_usage(tmp_path).free > installer.NEEDED_GB * 1e9:
+    if shutil.disk_usage(tmp_path).free > NEEDED_GB * 1e9:
         assert subprocess.run(command).returncode == 0
         assert (target / "setup.bat").exists()
-    (target / installer.LIST).unlink(missing_ok=True)
+    (target / LIST).unlink(missing_ok=True)
     target.mkdir(exist_ok=True)
     shutil.rmtree(target / "easy_scripts", ignore_errors=True)
     (target / "letter.txt").write_text("mine")
@@ -153,9 +252,18 @@ def test_the_same_spec_builds_on_linux(tmp_path):
     assert refused.returncode == 1 and "holds other files" in refused.stderr
 
 
-def test_every_tool_gets_a_shortcut():
-    tools = {path.name for path in ROOT.glob("*.bat")} - {"uninstall.bat"}
-    assert set(installer.SHORTCUTS.values()) == tools
+def test_every_tool_gets_a_shortcut_and_the_menu_that_to_uninstall():
+    bats = {path.name for path in ROOT.glob("*.bat")}
+    assert set(SHORTCUTS.values()) == bats - {"uninstall.bat"}
+    assert set(IN_MENU.values()) == bats
+
+
+def test_settings_are_told_how_to_uninstall():
+    entry = apps_entry(Path("/Tom & Ann/EasyLoRA"))
+    bat = str(Path("/Tom & Ann/EasyLoRA/uninstall.bat"))
+    assert entry["DisplayVersion"] == project_version()
+    assert entry["UninstallString"].endswith(f'/c ""{bat}""')
+    assert entry["QuietUninstallString"].endswith(f'/c ""{bat}" yes"')
 
 
 def test_the_zip_bears_the_day_of_the_version(tmp_path):

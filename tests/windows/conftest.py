@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from wine_pc import COMPILER, ROOT, WINE, Computer, Wine, copy_start_files
+from wine_pc import COMPILER, ROOT, WINE, Computer, Wine, copy_start_files, windows_path
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +66,41 @@ def windows_python(tmp_path_factory) -> Path:
         with zipfile.ZipFile(archive.extractfile(member)) as content:
             content.extractall(folder)
     return folder / "cp311"
+
+
+@pytest.fixture
+def pc(computer, windows_python):
+    """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
+    project = computer.folder / "Äpfel & Birnen! from my old computer"  # too long by itself
+    for name in ("easy_scripts", "scripts/core", "scripts/settings"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "scripts" / "__init__.py").touch()
+    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml"):
+        shutil.copy(path, project)
+    computer.project = project
+    computer.variables["WINEPATH"] = windows_path(windows_python)
+    return computer
+
+
+@pytest.fixture
+def wine_on_screen(wine, tmp_path):
+    """A Windows of its own with a screen."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    with os.fdopen(read) as answer:
+        display = {"DISPLAY": f":{answer.readline().strip()}"}
+    own = Wine(tmp_path / "prefix", wine.stub, display)
+    own.prefix.mkdir()
+    try:
+        with own.kept_warm():
+            yield own
+    finally:
+        subprocess.run(["wineserver", "--kill"], env=own.variables, check=False)
+        screen.terminate()
+        screen.wait()

@@ -1,9 +1,11 @@
 /* Stands in for python.exe, py.exe, curl.exe, certutil.exe, tar.exe and uv.exe in the tests of the
    .bat files. Appends what it was started with to the file STUB_LOG, as UTF-8 lines:
-   P program, C folder, A argument, V variable, and E at the end. What it then does, see below. */
+   P program, C folder, A argument, V variable, I what it read, and E at the end. What it then does,
+   see below. */
 #include <direct.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <wchar.h>
 #include <windows.h>
 
@@ -42,10 +44,26 @@ static int curl(int count, wchar_t **arguments) /* saves STUB_ZIP */
     return 6;
 }
 
+static int certutil(int count, wchar_t **arguments) /* knows only what STUB_SHA says is good */
+{
+    FILE *file = count > 2 ? _wfopen(arguments[2], L"rb") : NULL;
+    char content[256] = "";
+    const wchar_t *sum = L"0000000000000000000000000000000000000000000000000000000000000000";
+    if (!file || _wgetenv(L"STUB_NO_CERTUTIL"))
+        return 1;
+    fread(content, 1, sizeof content - 1, file);
+    fclose(file);
+    if (!strcmp(content, "the zip of uv"))
+        sum = _wgetenv(L"STUB_SHA");
+    return wprintf(L"SHA256 hash of uv.zip:\n%ls\nCertUtil: done.\n", sum) < 0;
+}
+
 static int uv(const wchar_t *self) /* installs a copy of itself as Python */
 {
     wchar_t folder[MAX_PATH], target[MAX_PATH];
     const wchar_t *place = _wgetenv(L"UV_PYTHON_INSTALL_DIR");
+    if (_wgetenv(L"STUB_UV"))
+        return _wtoi(_wgetenv(L"STUB_UV"));
     _wmkdir(place);
     _snwprintf(folder, MAX_PATH, L"%ls\\cpython-3.12.9-windows-x86_64-none", place);
     _wmkdir(folder);
@@ -58,6 +76,7 @@ int wmain(int count, wchar_t **arguments)
     wchar_t self[MAX_PATH], folder[MAX_PATH], name[MAX_PATH];
     wchar_t *variables = GetEnvironmentStringsW();
     FILE *log = _wfopen(_wgetenv(L"STUB_LOG"), L"ab");
+    char input[256];
     int i;
     if (!log)
         return 99;
@@ -69,13 +88,15 @@ int wmain(int count, wchar_t **arguments)
         line(log, 'A', arguments[i]);
     for (; *variables; variables += wcslen(variables) + 1)
         line(log, 'V', variables);
+    if (_wgetenv(L"STUB_READS") && fgets(input, sizeof input, stdin))
+        fprintf(log, "I %s\n", strtok(input, "\r\n"));
     fprintf(log, "E\n");
     fclose(log);
     _wsplitpath(self, NULL, NULL, name, NULL);
     if (!_wcsicmp(name, L"curl"))
         return curl(count, arguments);
     if (!_wcsicmp(name, L"certutil"))
-        return wprintf(L"SHA256 hash of uv.zip:\n%ls\nCertUtil: done.\n", _wgetenv(L"STUB_SHA")) < 0;
+        return certutil(count, arguments);
     if (!_wcsicmp(name, L"tar"))
         return !CopyFileW(self, L"uv.exe", FALSE);
     if (!_wcsicmp(name, L"uv"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 COMPILER = "x86_64-w64-mingw32-gcc"
 WINE = next((path for path in ("/usr/lib/wine/wine64", "/usr/bin/wine") if Path(path).exists()), "")
+START = ROOT / "easy_scripts" / "launcher" / "start.bat"
 BAT_FILES = sorted(path.name for path in ROOT.glob("*.bat") if path.stem != "uninstall")
 
 
@@ -29,6 +31,7 @@ class Call:
     folder: str
     arguments: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    read: str = ""  # what it found on its stdin
 
     @property
     def name(self) -> str:
@@ -55,11 +58,15 @@ class Wine:
         folder: Path,
         variables: Mapping[str, str] | None = None,
         seconds: float = 300,
+        typed: str = "",
     ) -> subprocess.CompletedProcess:
-        """Run a command in `folder`, with no more than these variables of ours."""
+        """Run a command in `folder`, with no more than these variables of ours.
+
+        typed: what somebody has typed for it beforehand.
+        """
         return subprocess.run(
             [WINE, *command], cwd=folder, env={**self.variables, **(variables or {})},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            input=typed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=seconds, encoding="utf-8", errors="replace",
         )  # fmt: skip
 
@@ -69,7 +76,7 @@ class Wine:
         return {
             "PATH": os.environ["PATH"], "HOME": str(self.prefix), "LC_ALL": "C.UTF-8",
             "WINEPREFIX": str(self.prefix), "WINEDEBUG": "-all", "KMP_AFFINITY": "disabled",
-            "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=;certutil.exe=n;powershell.exe=n",  # stubs
             **self.screen,
         }  # fmt: skip
 
@@ -119,7 +126,12 @@ class Computer:
         return path
 
     def start(
-        self, bat: str, *arguments: str, folder: Path | None = None, **variables: str
+        self,
+        bat: str,
+        *arguments: str,
+        folder: Path | None = None,
+        typed: str = "",
+        **variables: str,
     ) -> tuple[int, list[Call], str]:
         """Start a .bat file; its exit code, what the stubs were asked, and what was printed."""
         log = self.folder / "calls.txt"
@@ -128,19 +140,21 @@ class Computer:
             "STUB_LOG": windows_path(log),
             "WINEPATH": windows_path(self.folder / "bin"), **self.variables, **variables,
         }  # fmt: skip
-        done = self.wine.run(["cmd", "/c", bat, *arguments], folder or self.project, names)
+        done = self.wine.run(
+            ["cmd", "/c", bat, *arguments], folder or self.project, names, typed=typed
+        )
         return done.returncode, read_calls(log), done.stdout
 
 
 def read_calls(log: Path) -> list[Call]:
     """What the stubs wrote down."""
     calls = []
-    program, folder, arguments, variables = "", "", [], {}
+    program, folder, arguments, variables, read = "", "", [], {}, ""
     text = log.read_bytes().decode("utf-8").replace("\r\n", "\n") if log.exists() else ""
     for line in text.split("\n"):
         kind, _, content = line.partition(" ")
         if kind == "P":
-            program, arguments, variables = content, [], {}
+            program, arguments, variables, read = content, [], {}, ""
         elif kind == "C":
             folder = content
         elif kind == "A":
@@ -148,9 +162,43 @@ def read_calls(log: Path) -> list[Call]:
         elif kind == "V":
             name, _, value = content.partition("=")
             variables[name] = value
+        elif kind == "I":
+            read = content
         elif kind == "E":
-            calls.append(Call(program, folder, arguments, variables))
+            calls.append(Call(program, folder, arguments, variables, read))
     return calls
+
+
+def wait_for_window(wine: Wine, title: str) -> str:
+    """Wait until a window bears the title; its number."""
+    end = time.monotonic() + 60
+    search = ["xdotool", "search", "--onlyvisible", "--name", title]
+    while True:
+        found = subprocess.run(
+            search, env={**os.environ, **wine.screen}, capture_output=True, text=True
+        )
+        if found.returncode == 0:
+            return found.stdout.split()[0]
+        assert time.monotonic() < end, f"no window {title}"
+        time.sleep(0.2)
+
+
+def last_call(calls: list[Call]) -> Call:
+    """The one call that was no question."""
+    (call,) = [call for call in calls if not call.is_question]
+    return call
+
+
+def with_variable(computer: Computer, name: str, value: str) -> str:
+    """A .bat file that starts setup.bat with a variable that Wine sets anew in every program."""
+    driver = computer.project / "driver.bat"
+    driver.write_bytes(f'@set "{name}={value}"\r\n@setup.bat\r\n'.encode("ascii"))
+    return driver.name
+
+
+def windows_local(path: Path) -> str:
+    """A path in the prefix as Windows programs see it."""
+    return "C:" + str(path).split("drive_c")[1].replace("/", "\\")
 
 
 def copy_start_files(target: Path) -> Path:

@@ -140,10 +140,10 @@ def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
 
 
 def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
-    unpacked = []
+    unpacked, done = [], []
     monkeypatch.setattr(installer_window, "payload", lambda: tmp_path)
-    monkeypatch.setattr(installer_window, "shortcut_places", lambda menu, desktop: [])
-    monkeypatch.setattr(installer_window, "run_setup", lambda folder, silently: 0)
+    monkeypatch.setattr(installer_window, "make_entries", lambda *given: done.append(given))
+    monkeypatch.setattr(installer_window, "start_setup", done.append)
 
     def unpack(packed, folder):
         unpacked.append(folder)
@@ -154,10 +154,16 @@ def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
     window = installer_window.InstallerWindow(tkinter.Tk(), tmp_path / "a")
     window.button.invoke()
     until(window, lambda: window.message["text"] == "holds other files")
+    assert not done and window.code == 1
+    window.folder.set(str(tmp_path / "OneDrive" / "b"))
+    assert "OneDrive" in window.notice["text"]
     window.folder.set(str(tmp_path / "b"))
+    assert window.notice["text"] == ""
+    window.desktop.set(True)
     window.button.invoke()
     until(window, lambda: window.code == 0)
     assert unpacked == [tmp_path / "a", tmp_path / "b"]
+    assert done == [(tmp_path / "b", True, True), tmp_path / "b"]
     with pytest.raises(tkinter.TclError):
         window.root.winfo_exists()  # the window has closed
 
@@ -218,7 +224,7 @@ def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale,
         until(window, lambda: window._child is None)
         assert_whole(window.root, "ready")
         window.close()
-        installer = installer_window.InstallerWindow(tkinter.Tk(), tmp_path)
+        installer = installer_window.InstallerWindow(tkinter.Tk(), tmp_path / "OneDrive")
         installer.message["text"] = installer.texts.said(f"{tmp_path} holds other files. Choose a "
                                                          "folder.")  # fmt: skip
         assert_whole(installer.root, "installer")
