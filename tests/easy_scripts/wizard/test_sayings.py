@@ -20,6 +20,7 @@ OF_THE_SYSTEM = {os.strerror(code) for code in errno.errorcode}
 # Where texts stand that no window shows, and why.
 NOT_SHOWN = {
     "scripts/console.py": "a terminal's",
+    "easy_scripts/install/installer.py:install_silently": "goes into the log",
     "scripts/settings/document.py": "goes into docs/settings.md",
     "scripts/settings/memory_estimate.py": "sources of the numbers",
     "scripts/settings/advice.py:sentence": "a terminal's; the window has its own",
