@@ -5,6 +5,7 @@ from __future__ import annotations
 import tkinter
 from pathlib import Path
 from tkinter import ttk
+from typing import Any
 
 from easy_scripts.lora_pages.file_list_page import FileListPage
 from easy_scripts.wizard.slider import Slider
@@ -26,10 +27,8 @@ class MergeFilesPage(FileListPage):
         self._sliders: dict[str, Slider] = {}
         self._blocks: dict[str, tuple[tkinter.StringVar, ttk.Frame]] = {}
 
-    def build(self, body: ttk.Frame) -> None:
-        """The list, and the fold below it."""
-        self._block_rows: ttk.Frame | None = None
-        super().build(body)
+    def build_below(self, body: ttk.Frame) -> None:
+        """Strengths by block, folded away."""
         content = self.add_fold(body, "merge.blocks")
         ttk.Label(
             content,
@@ -42,7 +41,6 @@ class MergeFilesPage(FileListPage):
         self._block_rows.pack(fill="x")
         self._block_rows.columnconfigure(1, weight=1)
         self.answers.watch(self._follow_strengths, "ratios", "block_ratios")
-        self.follow()
 
     # --- strengths -----------------------------------------------------------------------
 
@@ -52,25 +50,20 @@ class MergeFilesPage(FileListPage):
         ratios = list(self.answers["ratios"])
         return ratios if len(ratios) == count else [1 / count] * count
 
-    def add(self, paths: list[str]) -> None:
-        """A file that is added to strengths set by hand gets a full share of its own."""
-        before, ratios = self.files, list(self.answers["ratios"])
-        super().add(paths)
-        if ratios and len(ratios) == len(before):
-            new = len(self.files) - len(before)
-            self.answers["ratios"] = ratios + [round(1 / len(self.files), 2)] * new
+    def list_files(self, files: list[str]) -> None:
+        """Strengths stay with their files; beside those set by hand a new file gets an even share."""
+        strengths = self._by_file("ratios")
+        blocks = self._by_file("block_ratios")
+        share = round(1 / max(1, len(files)), 2)
+        self.answers.update({
+            "models": files,
+            "ratios": [strengths.get(path, share) for path in files] if strengths else [],
+            "block_ratios": [blocks.get(path, "") for path in files] if blocks else [],
+        })  # fmt: skip
 
-    def remove(self, path: str) -> None:
-        """The others keep their strengths."""
-        ratios, blocks = list(self.answers["ratios"]), list(self.answers["block_ratios"])
-        index = self.files.index(path)
-        left = {
-            "models": [other for other in self.files if other != path],
-            "ratios": ratios[:index] + ratios[index + 1 :],
-            "block_ratios": blocks[:index] + blocks[index + 1 :],
-        }
-        self.answers.update(left)
-        self._add_button.focus_set()
+    def _by_file(self, setting: str) -> dict[str, Any]:
+        values = self.answers[setting]
+        return dict(zip(self.files, values, strict=True)) if len(values) == len(self.files) else {}
 
     def _set_strength(self, path: str, value: float) -> None:
         strengths = self.strengths()
@@ -90,8 +83,7 @@ class MergeFilesPage(FileListPage):
                     strength, lambda value, path=path: self._set_strength(path, value)
                 )
         self._follow_strengths()
-        if self._block_rows:
-            self._follow_blocks()
+        self._follow_blocks()
 
     def _follow_strengths(self) -> None:
         self._say(None)

@@ -20,8 +20,8 @@ from scripts.lora.resize import ResizedLora, changes_anything, check_size, resiz
 from scripts.lora.result_metadata import common
 from scripts.lora.tensor_files import write_tensors
 from scripts.settings.resize import ResizeSettings, dynamic_error
+from scripts.settings.several import LORA_ENDINGS
 
-ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")  # of LoRAs in a folder
 WRITABLE = ("F16", "BF16", "F32")
 
 
@@ -109,7 +109,7 @@ def _files(paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report) -> 
             yield path
             continue
         for file in _content(path):
-            if file.suffix.lower() not in ENDINGS or file.name.startswith("."):
+            if file.suffix.lower() not in LORA_ENDINGS or file.name.startswith("."):
                 continue
             try:
                 with open_lora(file) as lora:
@@ -189,7 +189,7 @@ def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path
     name = f"{path.stem}-{size.title}.safetensors"
     if save_to is None:
         return path.with_name(name)
-    is_file = save_to.suffix.lower() in ENDINGS
+    is_file = save_to.suffix.lower() in LORA_ENDINGS
     if save_to.is_dir() or (several and not is_file):
         return save_to / name
     if several:

@@ -13,12 +13,13 @@ import pytest
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
+from easy_scripts.window import filled
 from scripts.core.safetensors_header import read_header
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tests" / "data"
 TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
-LORA = DATA / "resize" / "input.safetensors"  # dim 16, SD1.5
+LORA = DATA / "resize" / "input.safetensors"  # dim 32, SD1.5
 
 
 @pytest.fixture
@@ -123,6 +124,27 @@ def test_slider_picture_and_list_are_one_choice(open_robot, loras):
     assert "No size is chosen." in robot.seen() and robot.page is page
 
 
+def test_the_kept_share_can_be_typed(open_robot, loras):
+    robot = open_robot(resize.PLAN, given("model", loras[:1]))
+    known(robot)
+    robot.press("<Alt-n>")
+    known(robot)
+    page = robot.page
+    page._kept.entry.focus_force()
+    page._kept.entry.selection_range(0, "end")
+    robot.press("<BackSpace>")
+    robot.type("95")
+    assert page._kept.entry.get() == "95", "what is typed is left alone"
+    assert page.sizes == [page.spectrum.rank_keeping(0.95)] and 1 < page.sizes[0] < 32
+    page._kept.entry.selection_range(0, "end")
+    robot.type("1")
+    page._size.scale.focus_force()
+    robot.pump()
+    assert page.sizes == [1], "no size keeps so little"
+    kept = 100 * page.spectrum.kept_at(1)
+    assert kept > 10 and page._kept.entry.get() == f"{kept:.0f} %", "the nearest to what was typed"
+
+
 def test_an_older_file_is_replaced_only_after_a_question(open_robot, loras):
     older = loras[0].with_name("hero-dim4.safetensors")
     older.write_bytes(b"precious")
@@ -163,6 +185,45 @@ def test_a_folder_gives_its_loras_and_tells_what_was_left_out(open_robot, loras,
     assert "Left out: model.safetensors." in robot.seen()
 
 
+def test_a_folder_dropped_on_the_bat_file_gives_its_loras(open_robot, loras, tiny_sd15):
+    """What the verb gives to the window is what its own list takes."""
+    folder = loras[0].parent
+    shutil.copy(tiny_sd15, folder / "model.safetensors")
+    old = Path(shutil.copy(LORA, folder / "old.pth"))
+    Path(folder / ".hidden.safetensors").write_bytes(b"")
+    for plan, name in ((resize.PLAN, "model"), (merge.PLAN, "models")):
+        robot = open_robot(plan, filled(plan, [str(folder)]))
+        known(robot)
+        assert robot.wizard.answers[name] == sorted(map(str, [*loras, old]))
+        assert list(robot.page.cards)[:2] == [str(loras[0]), str(old)]
+        assert "Left out: model.safetensors." in robot.seen()
+        robot.click(robot.page.cards[str(old)].cross)
+        robot.click("Next")
+        assert robot.wizard.current == 1, robot.seen()
+        robot.end()
+
+
+def test_an_empty_folder_is_told(open_robot, tmp_path):
+    empty = tmp_path / "nothing here"
+    empty.mkdir()
+    robot = open_robot(resize.PLAN, filled(resize.PLAN, [str(empty)]))
+    assert "There is no LoRA file in the folder nothing here." in robot.seen()
+    assert robot.page.files == []
+
+
+def test_a_file_given_twice_is_one(open_robot, loras, monkeypatch):
+    monkeypatch.chdir(loras[0].parent)
+    twice = [str(loras[0]), loras[0].name, f"{loras[0].parent}/./{loras[0].name}"]
+    robot = open_robot(merge.PLAN, filled(merge.PLAN, twice))
+    known(robot)
+    assert robot.page.files == [str(loras[0])] == list(robot.page.cards)
+    assert robot.page.strengths() == [1]
+    robot.page.dropped(twice)
+    assert robot.page.files == [str(loras[0])]
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target", robot.seen()
+
+
 def test_two_loras_are_merged_at_their_strengths(open_robot, loras):
     robot = open_robot(merge.PLAN, given("models", loras))
     known(robot)
@@ -196,6 +257,22 @@ def test_strengths_that_leave_nothing_are_refused(open_robot, loras):
     robot.click("Next")
     assert robot.page.name == "merge_target"
     assert robot.wizard.answers["ratios"] == [-0.3, 0]
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "-inf", "1e999", "half", ""])
+def test_a_strength_that_is_no_number_is_red_and_bars_the_way(open_robot, loras, typed):
+    robot = open_robot(merge.PLAN, given("models", loras))
+    known(robot)
+    slider = robot.page._sliders[str(loras[0])]
+    slider._text.set(typed)
+    assert slider.entry.instate(["invalid"])
+    robot.click("Next")
+    assert "is no number" in robot.seen() and robot.page.name == "merge_files"
+    slider.scale.focus_force()
+    robot.press("<Right>")
+    assert slider.valid and slider.entry.get() == "0.55", "moved, the slider shows its number"
+    robot.click("Next")
+    assert robot.wizard.answers["ratios"] == [0.55, 0.5]
 
 
 def test_strengths_stay_with_their_files(open_robot, loras):
