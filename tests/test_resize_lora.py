@@ -90,6 +90,24 @@ def test_a_folder_leaves_out_what_is_no_lora_or_small_enough(tmp_path):
     assert all(name in said for name in ("small", "word", "broken"))
 
 
+def test_of_several_loras_each_gets_the_sizes_that_it_can_have(tmp_path):
+    loras, output = [], tmp_path / "out"
+    for dim in (8, 4, 2):
+        loras.append(tmp_path / f"of{dim}.safetensors")
+        safetensors.torch.save_file(lora_state(dim), loras[-1])
+    events = run(model=loras, new_rank="4,6", save_to=output)
+    assert names(output) == ["of4-dim4.safetensors", "of8-dim4.safetensors",
+                             "of8-dim6.safetensors"]  # fmt: skip
+    assert [dims(path) for path in sorted(output.iterdir())] == [{4}, {4}, {6}]
+    said = [event.text for event in events if event.kind == "note"]
+    assert said == [
+        f"Left out: of{own}.safetensors has the size {own}, and a larger one ({size}) would hold "
+        "nothing more. Give a smaller number." for own, size in ((4, 6), (2, 4))]  # fmt: skip
+    with pytest.raises(SettingError, match=r"of8.*has the size 8.*\(9\)"):
+        run(model=loras, new_rank="4,9", save_to=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_queue_and_dynamic_values(lora, tmp_path):
     queue = tmp_path / "queue.txt"
     queue.write_text("# sizes\n4\n\n0.5 6\n", encoding="utf-8")

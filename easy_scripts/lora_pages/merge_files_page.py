@@ -51,7 +51,7 @@ class MergeFilesPage(FileListPage):
         return ratios if len(ratios) == count else [1 / count] * count
 
     def list_files(self, files: list[str]) -> None:
-        """Strengths stay with their files; beside those set by hand a new file gets an even share."""
+        """Strengths stay with their files; beside those set by hand a new one has an even share."""
         strengths = self._by_file("ratios")
         blocks = self._by_file("block_ratios")
         share = round(1 / max(1, len(files)), 2)

@@ -67,9 +67,8 @@ def with_files_of_folders(paths: list[str], endings: tuple[str, ...]) -> list[st
     files: list[str] = []
     for path in paths:
         if Path(path).is_dir():
-            inside = sorted(Path(path).iterdir())
-            files += [str(file) for file in inside
-                      if file.suffix.lower() in endings and not file.name.startswith(".")]  # fmt: skip
+            inside = (file for file in sorted(Path(path).iterdir()) if file.name[0] != ".")
+            files += [str(file) for file in inside if file.suffix.lower() in endings]
         else:
             files.append(path)
     once: dict[str, str] = {}

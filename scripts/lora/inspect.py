@@ -23,16 +23,20 @@ LAST_FACTORS = ("lora_up.weight", "hada_w2_a", "hada_w1_b", "lokr_w2_b", "lokr_w
 
 
 def facts_of(lora: LoraFile) -> dict[str, Any]:
-    """The facts; `dims`, `alphas` and `modules` are counts by the part of the model."""
+    """The facts; `dims`, `alphas` and `modules` are counts by the part of the model, `largest` is
+    the greatest size of its Linear layers and convolutions, which no resize can exceed."""
     stated = check_hashes(lora)
     dims: dict[str, Counter] = {}
     alphas: dict[str, Counter] = {}
     modules: Counter[str] = Counter()
+    largest: dict[str, int] = {}
     for module in lora.modules.values():
         part = part_of(module)
         modules[part] += 1
         dims.setdefault(part, Counter())[str(module.rank)] += 1
         alphas.setdefault(part, Counter())[f"{module.alpha:g}"] += 1
+        kind = "conv" if module.is_conv else "linear"
+        largest[kind] = max(largest.get(kind, 0), module.rank, module.full_rank)
     return {
         "path": str(lora.path),
         "size_bytes": lora.size_bytes,
@@ -44,6 +48,7 @@ def facts_of(lora: LoraFile) -> dict[str, Any]:
         "modules": dict(modules),
         "dims": {part: dict(counts) for part, counts in dims.items()},
         "alphas": {part: dict(counts) for part, counts in alphas.items()},
+        "largest": largest,
         "trigger_words": trigger_words(lora.metadata),
         "tags": common_tags(lora.metadata),
         "training": training_in_words(lora.metadata),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.core.errors import Cancelled, SettingError, SuiteError
@@ -32,6 +32,15 @@ class Job:
     path: Path
     sizes: tuple[Size, ...]
     outputs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A LoRA, the sizes that it can be brought to, and why not to the others."""
+
+    path: Path
+    sizes: list[Size] = field(default_factory=list)
+    refused: dict[Size, SettingError] = field(default_factory=dict)
 
 
 def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
@@ -59,8 +68,7 @@ def _run(
 ) -> None:
     for text in _notes(lora):
         report(Note(text))
-    dtype = PRECISIONS.get(settings.save_precision or "", lora.dtype)
-    dtype = dtype if dtype in WRITABLE else "F32" if dtype == "F64" else "F16"
+    dtype = result_dtype(lora, settings.save_precision)
     try:
         results = resize_lora(lora, job.sizes, dtype, report, control)
     except SuiteError as error:
@@ -76,53 +84,80 @@ def _run(
         report(Facts(facts, _text(facts, resized if settings.verbose else None)))
 
 
+def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
+    """The number format of the result ("F16", "BF16", "F32"): the one wished, else the LoRA's."""
+    dtype = PRECISIONS.get(save_precision or "", lora.dtype)
+    return dtype if dtype in WRITABLE else "F32" if dtype == "F64" else "F16"
+
+
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
-    """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
+    """The jobs of these settings, checked as far as headers tell: each LoRA at the sizes that it
+    can be brought to. Raises SettingError, also for a size that is too large for all."""
     sizes = _sizes(settings)
-    files = list(dict.fromkeys(_files(settings.model, sizes, report)))
+    found = {one.path: one for one in _files(settings.model, sizes, report)}
+    files = list(found)
     if not files:
         raise SettingError("model", "There is no LoRA there that is larger than the size asked "
                            "for. Choose other files.")  # fmt: skip
+    for size in sizes:
+        if all(size in one.refused for one in found.values()):
+            raise found[files[0]].refused[size]
     several = len(files) * len(sizes) > 1
     jobs, taken = [], set()
-    for path in files:
-        outputs = tuple(_output(settings.save_to, path, size, several) for size in sizes)
+    for path, one in found.items():
+        for error in list(one.refused.values())[:1]:
+            report(Note(f"Left out: {error}"))
+        outputs = tuple(_output(settings.save_to, path, size, several) for size in one.sizes)
         for output in outputs:
             if output in taken:
                 raise SettingError("save_to", f"Two results would get the same name {output.name}. "
                                    "Resize them one after the other, each with a "
                                    "name of its own.")  # fmt: skip
             taken.add(output)
-        jobs.append(Job(path, sizes, outputs))
+        if outputs:
+            jobs.append(Job(path, tuple(one.sizes), outputs))
     for output in sorted(taken):
         check_output_file(output, files, settings.overwrite)
     return jobs
 
 
-def _files(paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report) -> Iterator[Path]:
+def _files(
+    paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report
+) -> Iterator[_Candidate]:
     """The LoRA files; what a folder holds else is told of and left out."""
     for path in paths:
         if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
-                for size in sizes:
-                    check_size(lora, size)
-            yield path
+                yield _candidate(lora, sizes)
             continue
         for file in _content(path):
             if file.suffix.lower() not in LORA_ENDINGS or file.name.startswith("."):
                 continue
             try:
                 with open_lora(file) as lora:
-                    for size in sizes:
-                        check_size(lora, size)
-                    wanted = any(changes_anything(lora, size) for size in sizes)
+                    candidate = _candidate(lora, sizes)
+                    wanted = any(changes_anything(lora, size) for size in candidate.sizes)
+                if not candidate.sizes:
+                    raise candidate.refused[sizes[0]]
             except SuiteError as error:
                 report(Note(f"Left out: {error}"))
                 continue
             if wanted:
-                yield file
+                yield candidate
             else:
                 report(Note(f"Left out: {file.name} is no larger than that already."))
+
+
+def _candidate(lora: LoraFile, sizes: tuple[Size, ...]) -> _Candidate:
+    candidate = _Candidate(lora.path)
+    for size in sizes:
+        try:
+            check_size(lora, size)
+        except SettingError as error:
+            candidate.refused[size] = error
+        else:
+            candidate.sizes.append(size)
+    return candidate
 
 
 def _content(folder: Path) -> list[Path]:
