@@ -100,6 +100,133 @@ def test_several_sizes_of_several_files_with_the_mouse(open_robot, loras, tmp_pa
     assert names == {f"{file.stem}-dim{size}.safetensors" for file in loras for size in (4, 8)}
 
 
+def resized(dim, path):
+    """The LoRA of the tests at another dim, made by the command."""
+    subprocess.run(
+        [sys.executable, "-m", "scripts.resize_lora", "--model", str(LORA), "--new_rank", str(dim),
+         "--save_to", str(path)],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return path
+
+
+def test_loras_of_different_sizes_each_get_what_is_smaller(open_robot, tmp_path):
+    small, big = (resized(4, tmp_path / "a small4.safetensors"),
+                  resized(16, tmp_path / "big16.safetensors"))  # fmt: skip
+    robot = open_robot(resize.PLAN, given("model", [small, big]))
+    known(robot)
+    robot.press("<Return>")
+    known(robot)
+    robot.pump()
+    assert robot.page._chooser.get() == "big16.safetensors", "the largest is shown"
+    (size,) = robot.page.sizes
+    assert 4 < size < 16, "the proposal is for it"
+    robot.press("<Return>")
+    assert robot.page.name == "save"
+    seen = robot.seen()
+    assert f"big16-dim{size}.safetensors" in seen and f"small4-dim{size}" not in seen
+    assert (f"a small4.safetensors stays as it is: it has size 4, and {size} would hold nothing "
+            "more.") in seen  # fmt: skip
+    robot.press("<Return>")
+    finish(robot)
+    assert dims(tmp_path / f"big16-dim{size}.safetensors") == {size}
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {
+        small.name, big.name, f"big16-dim{size}.safetensors"}  # fmt: skip
+    assert "a small4.safetensors has the size 4" in robot.seen()
+
+
+def test_a_size_may_be_left_out_for_one_lora_alone(open_robot, loras, tmp_path):
+    small = resized(4, tmp_path / "small4.safetensors")
+    sizes = {"new_rank": [2, 8], "save_to": str(tmp_path / "new")}
+    robot = open_robot(resize.PLAN, {**given("model", [small, loras[0]]), **sizes})
+    for keys in ("<Alt-n>", "<Alt-n>"):
+        known(robot)
+        robot.press(keys)
+    assert "small4.safetensors is not made in size 8: it has size 4 itself." in robot.seen()
+    promised = [path.name for path in robot.page.results()]
+    robot.press("<Alt-s>")
+    finish(robot)
+    made = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert made == sorted(promised) == ["hero-dim2.safetensors", "hero-dim8.safetensors",
+                                        "small4-dim2.safetensors"]  # fmt: skip
+
+
+def test_a_size_above_that_of_all_loras_is_refused_on_its_page(open_robot, loras):
+    robot = open_robot(resize.PLAN, given("model", loras))
+    known(robot)
+    robot.press("<Alt-n>")
+    known(robot)
+    page = robot.page
+    page._size._text.set("40")
+    robot.pump()
+    assert page.sizes == [40] and "larger than it is" in robot.seen()
+    robot.press("<Alt-n>")
+    assert robot.page is page
+    assert "Size 40 would hold nothing more than what is there, which has size 32" in robot.seen()
+    page._size._text.set("4o")
+    robot.press("<Alt-n>")
+    assert robot.page is page and "A number that was typed cannot be read." in robot.seen()
+    page._size._text.set("4")
+    robot.wizard.answers["new_conv_rank"] = 33
+    robot.press("<Alt-n>")
+    assert robot.page is page
+    assert "which has size 32" in page.rows["new_conv_rank"]._message.cget("text")
+    robot.wizard.answers["new_conv_rank"] = 32
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
+
+
+OTHER_SETTINGS = [
+    {}, {"dynamic_method": "sv_fro", "dynamic_param": "0.5", "save_precision": "fp16"},
+    {"dynamic_method": "sv_ratio", "dynamic_param": [4, 2]}, {"new_conv_rank": "2"},
+    {"save_precision": "float"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", OTHER_SETTINGS, ids=str)
+def test_the_list_of_sizes_tells_what_the_files_become(open_robot, loras, settings):
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [8]})
+    known(robot)
+    robot.press("<Alt-n>")
+    known(robot)
+    plain = told(robot, 8)
+    robot.wizard.answers.update(settings)
+    robot.pump(0.6)
+    known(robot)
+    kept, size = told(robot, 8)
+    assert ([kept, size] != plain) == bool(settings)
+    several = len(settings.get("dynamic_param", [])) == 2
+    assert ("The list is that of the first dynamic value, 4." in robot.seen()) == several
+    robot.press("<Alt-n>")
+    robot.press("<Alt-s>")
+    finish(robot)
+    made = next(event.facts for event in robot.page.wizard.facts["events"]
+                if event.kind == "facts")  # fmt: skip
+    assert kept == f"keeps {100 * made['kept']:.0f} %"
+    true_size = Path(made["path"]).stat().st_size
+    assert int(size.removesuffix(" kB")) == pytest.approx(true_size / 1000, rel=0.02, abs=0.6)
+
+
+def told(robot, size):
+    """Kept share and file size in the list of sizes."""
+    line = robot.find(f"Size {size}", ttk.Checkbutton).master
+    return [label.cget("text") for label in line.winfo_children()[1:3]]
+
+
+def test_settings_that_are_not_whole_yet_are_told_in_place_of_the_curve(open_robot, loras):
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [8]})
+    known(robot)
+    robot.press("<Alt-n>")
+    known(robot)
+    assert told(robot, 8)[0] == "keeps 98 %"
+    robot.wizard.answers["dynamic_method"] = "sv_fro"
+    robot.pump(0.6)
+    assert told(robot, 8) == ["", ""]
+    picture = robot.page._picture
+    texts = [picture.itemcget(item, "text") for item in picture.find_all()]
+    assert texts == [robot.wizard.texts("size.not_whole")]
+
+
 def test_slider_picture_and_list_are_one_choice(open_robot, loras):
     robot = open_robot(resize.PLAN, given("model", loras[:1]))
     known(robot)
