@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import tkinter
 from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
+from easy_scripts.lora_pages.block_strengths import BlockStrengths
 from easy_scripts.lora_pages.file_list_page import FileListPage
+from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.slider import Slider
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
-CURVES = ("", "sine", "cosine", "linear", "reverse_linear")
+UNKNOWN_FAMILY = "sd1"  # whose blocks are meant when no file tells what it is for
 
 
 class MergeFilesPage(FileListPage):
@@ -25,11 +26,11 @@ class MergeFilesPage(FileListPage):
         super().__init__(wizard)
         self.handles = ("models", "ratios", "block_ratios")
         self._sliders: dict[str, Slider] = {}
-        self._blocks: dict[str, tuple[tkinter.StringVar, ttk.Frame]] = {}
 
     def build_below(self, body: ttk.Frame) -> None:
         """Strengths by block, folded away."""
         content = self.add_fold(body, "merge.blocks")
+        self._fold: Fold = content.master
         ttk.Label(
             content,
             text=self.texts("merge.blocks_help"),
@@ -37,9 +38,10 @@ class MergeFilesPage(FileListPage):
             font=CAPTION,
             wraplength=self.theme.px(620),
         ).pack(anchor="w", pady=(0, self.theme.px(8)))
-        self._block_rows = ttk.Frame(content)
-        self._block_rows.pack(fill="x")
-        self._block_rows.columnconfigure(1, weight=1)
+        self._blocks_error = ttk.Label(content, style="Error.TLabel",
+                                       wraplength=self.theme.px(620))  # fmt: skip
+        self._blocks = BlockStrengths(content, self, self._family_of, self._blocks_typed)
+        self._blocks.pack(fill="x")
         self.answers.watch(self._follow_strengths, "ratios", "block_ratios")
 
     # --- strengths -----------------------------------------------------------------------
@@ -83,7 +85,7 @@ class MergeFilesPage(FileListPage):
                     strength, lambda value, path=path: self._set_strength(path, value)
                 )
         self._follow_strengths()
-        self._follow_blocks()
+        self._blocks.show(self.files, list(self.answers["block_ratios"]))
 
     def _follow_strengths(self) -> None:
         self._say(None)
@@ -92,23 +94,14 @@ class MergeFilesPage(FileListPage):
             if slider and slider.value != strength:
                 slider.put(strength)
 
-    def _follow_blocks(self) -> None:
-        for child in self._block_rows.winfo_children():
-            child.destroy()
-        self._blocks.clear()
-        given = list(self.answers["block_ratios"])
-        for row, path in enumerate(self.files):
-            text = tkinter.StringVar(self._block_rows, given[row] if row < len(given) else "")
-            ttk.Label(self._block_rows, text=Path(path).stem[:32]).grid(
-                row=row, column=0, sticky="w", padx=(0, self.theme.px(16)))  # fmt: skip
-            box = ttk.Combobox(self._block_rows, textvariable=text, values=CURVES)
-            box.grid(row=row, column=1, sticky="ew", pady=self.theme.px(4))
-            text.trace_add("write", lambda *_: self._blocks_typed())
-            self._blocks[path] = (text, box)
-
-    def _blocks_typed(self) -> None:
-        texts = [self._blocks[path][0].get().strip() for path in self.files]
+    def _blocks_typed(self, texts: list[str]) -> None:
+        self._blocks_error.pack_forget()
         self.answers["block_ratios"] = texts if any(texts) else []
+
+    def _family_of(self, path: str) -> str:
+        """The family of a file; where it does not tell, that of the others."""
+        families = [self.reader.ask(other).facts.get("family") for other in (path, *self.files)]
+        return next(filter(None, families), UNKNOWN_FAMILY)
 
     # --- checking ------------------------------------------------------------------------
 
@@ -132,6 +125,28 @@ class MergeFilesPage(FileListPage):
             told = "; ".join(f"{', '.join(names)}: {title}" for title, names in families.items())
             return self.texts("merge.families", families=told)
         return None
+
+    def check(self) -> bool:
+        """Also: strengths by block can be read."""
+        return super().check() and self._blocks_can_be_read()
+
+    def _blocks_can_be_read(self) -> bool:
+        wrong = self._blocks.first_wrong()
+        if wrong:
+            self._fold.unfold()
+            wrong.focus_set()
+            self.frame.show(wrong)
+        return not wrong
+
+    def show_error(self, name: str, message: str) -> None:
+        """What is wrong with strengths by block is shown where they are."""
+        if name != "block_ratios":
+            super().show_error(name, message)
+        elif self._blocks_can_be_read():
+            self._fold.unfold()
+            self._blocks_error.configure(text=message)
+            self._blocks_error.pack(anchor="w", pady=(0, self.theme.px(8)), before=self._blocks)
+            self.frame.show(self._blocks_error)
 
     def _known(self, path: str) -> None:
         """Warn of different families as soon as they are known."""

@@ -402,6 +402,53 @@ def test_a_strength_that_is_no_number_is_red_and_bars_the_way(open_robot, loras,
     assert robot.wizard.answers["ratios"] == [0.55, 0.5]
 
 
+WRONG_BLOCKS = {
+    "1,2,3": "There are 3 numbers in one list.", "sine/1": "There are 2 lists with / between them.",
+    "sine/one/1": '"one" is not a number', "waves": '"waves" is not a number',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", WRONG_BLOCKS)
+def test_strengths_by_block_that_cannot_be_read_are_red_on_their_page(open_robot, loras, typed):
+    robot = open_robot(merge.PLAN, given("models", loras))
+    known(robot)
+    page = robot.page
+    line = page._blocks._lines[str(loras[1])]
+    line._text.set(typed)
+    robot.press("<Alt-n>")
+    assert robot.page is page and line.is_red, "it is red before the merge is started"
+    assert not page._blocks._lines[str(loras[0])].is_red
+    message = line._message
+    assert message.winfo_ismapped(), "the section was opened"
+    assert message.cget("text").startswith(f"style v2: {WRONG_BLOCKS[typed]}")
+    assert "Write" in message.cget("text"), "what to do is said too"
+    bottom = message.winfo_rooty() + message.winfo_height()
+    place = page.frame._canvas
+    assert place.winfo_rooty() <= line.box.winfo_rooty()
+    assert bottom <= place.winfo_rooty() + place.winfo_height(), "it is in view"
+    line._text.set("sine/1/cosine")
+    robot.pump()
+    assert not line.is_red and not message.winfo_ismapped()
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target"
+    assert robot.wizard.answers["block_ratios"] == ["", "sine/1/cosine"]
+
+
+def test_strengths_by_block_that_leave_nothing_are_told_where_they_are(open_robot, loras):
+    robot = open_robot(
+        merge.PLAN, {**given("models", loras[:1]), "block_ratios": [",".join("0" * 26)]}
+    )
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    robot.until(lambda: not robot.page.busy)
+    robot.page._to_setting.invoke()
+    robot.pump()
+    assert robot.page.name == "merge_files"
+    assert "With these strengths every layer counts 0" in robot.seen()
+    assert robot.page._blocks_error.winfo_ismapped()
+
+
 def test_strengths_stay_with_their_files(open_robot, loras):
     third = Path(shutil.copy(LORA, loras[0].with_name("third.safetensors")))
     robot = open_robot(merge.PLAN, given("models", [*loras, third]))
