@@ -69,13 +69,18 @@ class ResultPage(Page):
         parts = [report["merged"]] if "merged" in report else []
         size = texts.size(path.stat().st_size) if path.exists() else ""
         if "before" in report:
-            before, after = report["before"], report["after"]
-            parts.append(texts("result.dims", before=before["dim"], after=after["dim"]))
-            size = texts("result.sizes", before=texts.size(before["size_bytes"]), after=size)
+            before, after = self._dim(report["before"]), self._dim(report["after"])
+            parts.append(texts("result.dims", before=before, after=after))
+            whole = texts.size(report["before"]["size_bytes"])
+            size = texts("result.sizes", before=whole, after=size)
         parts.append(size)
         if "kept" in report:
             parts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
         return parts
+
+    def _dim(self, facts: dict) -> str:
+        """The dim; where layers differ the command has a word for it in place of a number."""
+        return facts["dim"] if facts["dim"].isdigit() else self.texts("result.mixed")
 
     def _show_buttons(self, saved: list[Path]) -> None:
         theme = self.theme
