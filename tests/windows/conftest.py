@@ -1,5 +1,5 @@
-"""Wine with a prefix of its own, and a PC in it. Skipped where Wine or the compiler is missing;
-.ci/run installs both.
+"""Wine with a prefix of its own, a PC in it, and a screen. Skipped where Wine or the compiler is
+missing; .ci/run installs both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from wine_pc import COMPILER, ROOT, WINE, Computer, Wine, copy_start_files
+from wine_pc import COMPILER, ROOT, WINE, Computer, Wine, copy_start_files, windows_path
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +66,53 @@ def windows_python(tmp_path_factory) -> Path:
         with zipfile.ZipFile(archive.extractfile(member)) as content:
             content.extractall(folder)
     return folder / "cp311"
+
+
+@pytest.fixture
+def pc(computer, windows_python):
+    """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
+    project = computer.folder / "Äpfel & Birnen! from my old computer"  # too long by itself
+    for name in ("easy_scripts", "scripts/core", "scripts/settings", "scripts/lora"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "scripts" / "__init__.py").touch()
+    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml"):
+        shutil.copy(path, project)
+    computer.project = project
+    computer.variables["WINEPATH"] = windows_path(windows_python)
+    return computer
+
+
+@pytest.fixture
+def wine_on_screen(pc, tmp_path):
+    """A Windows of its own with a screen."""
+    if not shutil.which("Xvfb"):
+        pytest.skip("Xvfb is not installed")
+    read, write = os.pipe()
+    screen = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
+        pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(write)
+    with os.fdopen(read) as answer:
+        display = {"DISPLAY": f":{answer.readline().strip()}"}
+    wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
+    wine.prefix.mkdir()
+    try:
+        with wine.kept_warm():
+            yield wine
+    finally:
+        screen.terminate()
+        screen.wait()
+
+
+@pytest.fixture
+def run_on_screen(wine_on_screen, windows_python, tmp_path):
+    """A function: run a script with Windows' Python on that screen."""
+
+    def run(text, *words):
+        script = tmp_path / "window.py"
+        script.write_text(text)
+        python = windows_path(windows_python / "python.exe")
+        return wine_on_screen.run([python, windows_path(script), *words], tmp_path).stdout
+
+    return run

@@ -11,26 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from wine_pc import ROOT, WINE, Wine, windows_path
+from wine_pc import ROOT, WINE, windows_path
 
 from easy_scripts.launcher.project import project_version
 
 pytestmark = pytest.mark.slow
 sys.path.append(str(ROOT / "tests" / "easy_scripts"))
-
-
-@pytest.fixture
-def pc(computer, windows_python):
-    """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
-    project = computer.folder / "Äpfel & Birnen! from my old computer"  # too long by itself
-    for name in ("easy_scripts", "scripts/core", "scripts/settings"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (project / "scripts" / "__init__.py").touch()
-    for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml"):
-        shutil.copy(path, project)
-    computer.project = project
-    computer.variables["WINEPATH"] = windows_path(windows_python)
-    return computer
 
 
 def test_it_is_found_and_the_verb_runs(pc):
@@ -167,42 +153,6 @@ TITLES = {
     "resize": "Make LoRAs smaller", "merge": "Merge LoRAs", "extract": "LoRA from two models",
     "train": "Train a LoRA",
 }  # fmt: skip
-
-
-@pytest.fixture
-def wine_on_screen(pc, tmp_path):
-    """A Windows of its own with a screen."""
-    if not shutil.which("Xvfb"):
-        pytest.skip("Xvfb is not installed")
-    read, write = os.pipe()
-    screen = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x900x24", "-nolisten", "tcp"],
-        pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(write)
-    with os.fdopen(read) as answer:
-        display = {"DISPLAY": f":{answer.readline().strip()}"}
-    wine = Wine(tmp_path / "prefix", pc.wine.stub, display)
-    wine.prefix.mkdir()
-    try:
-        with wine.kept_warm():
-            yield wine
-    finally:
-        screen.terminate()
-        screen.wait()
-
-
-@pytest.fixture
-def run_on_screen(wine_on_screen, windows_python, tmp_path):
-    """A function: run a script with Windows' Python on that screen."""
-
-    def run(text, *words):
-        script = tmp_path / "window.py"
-        script.write_text(text)
-        python = windows_path(windows_python / "python.exe")
-        return wine_on_screen.run([python, windows_path(script), *words], tmp_path).stdout
-
-    return run
 
 
 def test_the_window_of_setup_opens(run_on_screen, pc):
