@@ -15,7 +15,7 @@ from scripts.lora.block_ratios import read_block_ratios
 
 CURVES = ("", "sine", "cosine", "linear", "reverse_linear")
 LONGEST_NAME = 32  # letters
-MESSAGE_WIDTH = 440  # logical pixels
+MESSAGE_WIDTH = 580  # logical pixels
 
 
 class BlockStrengths(ttk.Frame):
@@ -58,9 +58,9 @@ class BlockStrengths(ttk.Frame):
         line.say(None)
         return True
 
-    def first_wrong(self) -> ttk.Combobox | None:
-        """Check all lines; the first field that is wrong."""
-        wrong = [line.box for line in self._lines.values() if not self.check(line)]
+    def first_wrong(self) -> _Line | None:
+        """Check all lines; the first that is wrong."""
+        wrong = [line for line in self._lines.values() if not self.check(line)]
         return wrong[0] if wrong else None
 
 
@@ -71,15 +71,16 @@ class _Line:
         self, strengths: BlockStrengths, page: Page, row: int, path: str, text: str
     ) -> None:
         theme, self._texts = page.theme, page.texts
-        self.path, self._stem = path, Path(path).stem
-        shown = self._stem if len(self._stem) <= LONGEST_NAME else f"{self._stem[:LONGEST_NAME]}…"
-        name = ttk.Label(strengths, text=shown)
+        stem = Path(path).stem
+        self.path = path
+        self._shown = stem if len(stem) <= LONGEST_NAME else f"{stem[:LONGEST_NAME]}…"
+        name = ttk.Label(strengths, text=self._shown)
         name.grid(row=2 * row, column=0, sticky="w", padx=(0, theme.px(16)))
         add_tip(name, path, theme)
         self._text = tkinter.StringVar(strengths, text)
         self.box = ttk.Combobox(strengths, textvariable=self._text, values=CURVES)
         self.box.grid(row=2 * row, column=1, sticky="ew", pady=theme.px(4))
-        self._message = ttk.Label(strengths, style="Error.TLabel", font=CAPTION,
+        self.message = ttk.Label(strengths, style="Error.TLabel", font=CAPTION,
                                   wraplength=theme.px(MESSAGE_WIDTH))  # fmt: skip
         self._row = 2 * row + 1
         self._text.trace_add("write", lambda *_: strengths.typed(self))
@@ -99,8 +100,8 @@ class _Line:
         """Make the field red, with the message below; None makes it plain again."""
         self.box.state(["invalid" if message else "!invalid"])
         if message:
-            text = self._texts("merge.blocks_wrong", name=self._stem, problem=message)
-            self._message.configure(text=text)
-            self._message.grid(row=self._row, column=1, sticky="w")
+            text = self._texts("merge.blocks_wrong", name=self._shown, problem=message)
+            self.message.configure(text=text)
+            self.message.grid(row=self._row, columnspan=2, sticky="w")
         else:
-            self._message.grid_remove()
+            self.message.grid_remove()

@@ -134,8 +134,8 @@ class MergeFilesPage(FileListPage):
         wrong = self._blocks.first_wrong()
         if wrong:
             self._fold.unfold()
-            wrong.focus_set()
-            self.frame.show(wrong)
+            wrong.box.focus_set()
+            self.frame.show(wrong.message)
         return not wrong
 
     def show_error(self, name: str, message: str) -> None:

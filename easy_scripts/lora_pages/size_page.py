@@ -116,9 +116,8 @@ class SizePage(Page):
         ttk.Label(heading, text=texts("size.list_help"), style="Muted.TLabel", font=CAPTION).pack(
             side="left", padx=theme.px(10))  # fmt: skip
         self._table = SizeTable(body, self, self._toggle)
-        self._table.pack(fill="x")
+        self._table.pack(fill="x", pady=(0, theme.px(12)))
         self._about_table = ttk.Label(body, style="Muted.TLabel", font=CAPTION)
-        self._about_table.pack(anchor="w", pady=(0, theme.px(12)))
         content = self.add_fold(body, "frame.more")
         for name in self.more:
             self.add_row(content, name)
@@ -192,7 +191,12 @@ class SizePage(Page):
             if spectrum:
                 self._kept.put(100 * spectrum.kept_at(sizes[-1]))
         self._table.show(spectrum, sizes, spectrum.largest if spectrum else UNKNOWN_LARGEST)
-        self._about_table.configure(text=self._about_values())
+        about = self._about_values()
+        self._about_table.configure(text=about)
+        if about:
+            self._about_table.pack(anchor="w", pady=(0, self.theme.px(12)), after=self._table)
+        else:
+            self._about_table.pack_forget()
 
     def _about_values(self) -> str:
         """Of which dynamic value the list is, where there are several."""

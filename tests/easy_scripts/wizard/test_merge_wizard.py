@@ -79,7 +79,7 @@ def test_strengths_by_block_that_cannot_be_read_are_red_on_their_page(open_robot
     robot.press("<Alt-n>")
     assert robot.page is page and line.is_red, "it is red before the merge is started"
     assert not page._blocks._lines[str(loras[0])].is_red
-    message = line._message
+    message = line.message
     assert message.winfo_ismapped(), "the section was opened"
     assert message.cget("text").startswith(f"style v2: {WRONG_BLOCKS[typed]}")
     assert "Write" in message.cget("text"), "what to do is said too"
