@@ -56,9 +56,12 @@ class PlacePage(SavePage):
             for param in settings.dynamic_param or (None,)
         ]  # fmt: skip
 
+    def _several(self, wishes: list[Wish]) -> bool:
+        return sum(not wish.refused for wish in wishes) > 1
+
     def enter(self) -> None:
         """A single result is a file, several lie in a folder."""
-        several = len(self._wishes()) > 1
+        several = self._several(self._wishes())
         self.row.path_kind = FOLDER if several else OUTPUT_FILE
         self.row.label.configure(text=self.texts("save.folder" if several else "save.file"))
         super().enter()
@@ -66,13 +69,14 @@ class PlacePage(SavePage):
     def proposal(self) -> str:
         """Beside the LoRA."""
         wishes = self._wishes()
-        path = wishes[0].path
-        return str(path.parent if len(wishes) > 1 else path.with_name(wishes[0].name))
+        first = next((wish for wish in wishes if not wish.refused), wishes[0])
+        place = first.path.parent
+        return str(place if self._several(wishes) else place / first.name)
 
     def results(self) -> list[Path]:
         """One file for each LoRA and size that it can have."""
         wishes = self._wishes()
-        if len(wishes) == 1:
+        if not self._several(wishes):
             return super().results()
         place = Path(str(self.answers["save_to"] or self.proposal()))
         return [place / wish.name for wish in wishes if not wish.refused]

@@ -85,8 +85,13 @@ class Console:
     def _line(text: str, target: TextIO | None = None) -> None:
         if text:
             target = target or sys.stdout
-            tqdm.write(text, file=target)
+            tqdm.write(_harmless(text), file=target)
             target.flush()
+
+
+def _harmless(text: str) -> str:
+    """Without what would steer a terminal: comments in files may hold anything."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def _text_of(event: Event) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from scripts.command import refuse_command, run_command
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
+from scripts.core.files import as_safetensors
 from scripts.core.flags import FlagParser
 from scripts.settings.resize import read_resize_settings
 from scripts.tool_command import ONE_THREAD
@@ -84,11 +85,12 @@ def _edited(path: Path, options: Namespace, report: Report) -> Path:
     from scripts.lora.modules import open_lora
 
     changes = read_changes(options.set)
-    open_lora(path).__exit__()  # refuses what is no LoRA
-    target = options.save_to
-    if target is not None and target.suffix.lower() != ".safetensors":
-        target = target.with_name(target.name + ".safetensors")
+    with open_lora(path):  # refuses what is no LoRA
+        pass
+    target = None if options.save_to is None else as_safetensors(options.save_to)
     path, backup = edit_metadata(path, changes, target, options.overwrite)
+    if options.json:  # the facts say what was saved, and nothing but them is printed
+        return path
     report(Saved(str(path)))
     if backup is not None:
         report(Note(f"The file as it was is kept as {backup.name}."))

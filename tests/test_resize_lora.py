@@ -90,22 +90,59 @@ def test_a_folder_leaves_out_what_is_no_lora_or_small_enough(tmp_path):
     assert all(name in said for name in ("small", "word", "broken"))
 
 
-def test_of_several_loras_each_gets_the_sizes_that_it_can_have(tmp_path):
-    loras, output = [], tmp_path / "out"
-    for dim in (8, 4, 2):
-        loras.append(tmp_path / f"of{dim}.safetensors")
-        safetensors.torch.save_file(lora_state(dim), loras[-1])
-    events = run(model=loras, new_rank="4,6", save_to=output)
-    assert names(output) == ["of4-dim4.safetensors", "of8-dim4.safetensors",
-                             "of8-dim6.safetensors"]  # fmt: skip
-    assert [dims(path) for path in sorted(output.iterdir())] == [{4}, {4}, {6}]
-    said = [event.text for event in events if event.kind == "note"]
-    assert said == [
-        f"Left out: of{own}.safetensors has the size {own}, and a larger one ({size}) would hold "
-        "nothing more. Give a smaller number." for own, size in ((4, 6), (2, 4))]  # fmt: skip
-    with pytest.raises(SettingError, match=r"of8.*has the size 8.*\(9\)"):
-        run(model=loras, new_rank="4,9", save_to=tmp_path / "none")
-    assert not (tmp_path / "none").exists()
+def test_each_lora_gets_the_sizes_that_it_can_have(tmp_path):
+    """And what comes of a folder lies in a folder, also when it is one file."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    safetensors.torch.save_file(lora_state(), folder / "large.safetensors")
+    safetensors.torch.save_file(lora_state(4), folder / "small.safetensors")
+    run(model=[folder], new_rank="2,6", save_to=tmp_path / "out")
+    assert names(tmp_path / "out") == ["large-dim2.safetensors", "large-dim6.safetensors",
+                                       "small-dim2.safetensors"]  # fmt: skip
+    given = [folder / "large.safetensors", folder / "small.safetensors"]
+    events = run(model=given, new_rank=6, save_to=tmp_path / "given")
+    said = " ".join(event.text for event in events if event.kind == "note")
+    assert "small.safetensors has the size 4" in said
+    assert [event.path for event in events if event.kind == "saved"] == [
+        str(tmp_path / "given.safetensors")
+    ]
+    run(model=[folder], new_rank=6, save_to=tmp_path / "one")
+    assert names(tmp_path / "one") == ["large-dim6.safetensors"]
+    with pytest.raises(SettingError, match="no LoRA there that is larger"):
+        run(model=given, new_rank="30,31")
+
+
+def test_the_sizes_of_every_layer_are_told_when_asked_for(lora, tmp_path):
+    events = run(model=[lora], new_rank=2, save_to=tmp_path / "a", verbose=True)
+    (told,) = (event.text for event in events if event.kind == "facts")
+    assert f"{LINEAR}: dim 2, keeps " in told
+    events = run(model=[lora], new_rank=2, save_to=tmp_path / "b")
+    assert LINEAR not in next(event.text for event in events if event.kind == "facts")
+
+
+def test_what_becomes_an_ordinary_lora_and_what_is_no_layer_is_told(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    state = {f"{LINEAR}.hada_w{number}_{side}": torch.randn(shape, generator=generator)
+             for number in "12" for side, shape in (("a", (16, 4)), ("b", (4, 12)))}  # fmt: skip
+    path = tmp_path / "loha.safetensors"
+    safetensors.torch.save_file({**state, f"{LINEAR}.alpha": torch.tensor(4.0),
+                                 "bundle_emb.x": torch.ones(2)}, path)  # fmt: skip
+    events = run(model=[path], new_rank=2, save_to=tmp_path / "out")
+    said = " ".join(event.text for event in events if event.kind == "note")
+    assert "what is LoHa becomes a plain LoRA" in said and "bundle_emb.x" in said
+
+
+def test_an_adapter_of_peft_may_have_any_name(tmp_path):
+    front = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    state = lora_state()
+    path, output = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    safetensors.torch.save_file({
+        f"{front}.lora_A.hero.weight": state[f"{LINEAR}.lora_down.weight"],
+        f"{front}.lora_B.hero.weight": state[f"{LINEAR}.lora_up.weight"],
+    }, path)  # fmt: skip
+    run(model=[path], new_rank=2, save_to=output)
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    assert {key.partition(".")[0] for key in safetensors.torch.load_file(output)} == {layer}
 
 
 def test_queue_and_dynamic_values(lora, tmp_path):

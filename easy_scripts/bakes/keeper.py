@@ -44,7 +44,10 @@ def main(arguments: Sequence[str]) -> int:
             _write(events, {"ended": CODE_MENDABLE})
             return CODE_MENDABLE
         keep_awake(True)
-        return _follow(child, events, Requests(place / REQUESTS, sys.stdin))
+        try:
+            return _follow(child, events, Requests(place / REQUESTS, sys.stdin))
+        finally:
+            keep_awake(False)
 
 
 class Requests:

@@ -1,12 +1,12 @@
 """Start a bake that may outlive this window, and find again those that did.
 
-    bake = start_bake(About("bake", "hero", config), "scripts.train", ["--config", path])
+    bake = start_bake(About("bake", "hero", config), "scripts.train", [], config)
     for message in bake.messages(): ...       # as of a child process
     bake.let_go()                             # the window may close now
     for bake in kept_bakes(): ...             # in a later window: running, or ended unseen
 
-Each bake has a folder in the wizards' memory: what it is (about.json), its events, requests to it
-and a lock that its keeper holds.
+Each bake has a folder in the wizards' memory: what it is (about.json), the config that it runs
+with, its events, requests to it and a lock that its keeper holds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scripts.core.events import event_from_dict
 from scripts.core.file_lock import try_lock, unlock
 from scripts.core.files import PROJECT_FOLDER, write_text
 
-ABOUT = "about.json"
+ABOUT, CONFIG = "about.json", "config.json"
 SECONDS_BETWEEN_LOOKS = 0.5  # whether the keeper still lives
 SECONDS_TO_START = 10.0  # a keeper may take so long until it holds its lock
 CODE_VANISHED = -1  # the keeper was ended from outside, or the computer was
@@ -142,12 +142,20 @@ def bakes_folder() -> Path:
     return remembered.memory_folder() / "bakes"
 
 
-def start_bake(about: About, module: str, arguments: Sequence[str]) -> KeptBake:
-    """Start `module` of this project under a keeper. Raises SuiteError when that fails."""
+def start_bake(
+    about: About, module: str, arguments: Sequence[str], config: dict[str, Any] | None = None
+) -> KeptBake:
+    """Start `module` of this project under a keeper, with `config` if there is one.
+
+    Raises SuiteError when that fails.
+    """
     about = About(about.kind, about.name, about.config, time.time())
     folder = bakes_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    write_text(folder / ABOUT, json.dumps(asdict(about), indent=1, ensure_ascii=False) + "\n")
     words = [str(folder), module, *arguments, "--events"]
+    if config is not None:
+        write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
+        words += ["--config", str(folder / CONFIG)]
+    write_text(folder / ABOUT, json.dumps(asdict(about), indent=1, ensure_ascii=False) + "\n")
     try:
         process = subprocess.Popen(
             [sys.executable, str(BOOTSTRAP), str(PROJECT_FOLDER), "easy_scripts.bakes.keeper",

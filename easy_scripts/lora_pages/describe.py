@@ -15,7 +15,7 @@ TITLES = {
 
 def describe(facts: dict[str, Any], texts: Catalogue) -> str:
     """Such as "SDXL · LoRA · size 128, alpha 64 · 435 MB" and, below, the trigger words."""
-    kinds = [TITLES.get(kind, kind) for kind in facts.get("network_types") or ()]
+    kinds = [texts.said(TITLES.get(kind, kind)) for kind in facts.get("network_types") or ()]
     parts = [
         facts.get("family_title") or texts("files.no_family"),
         ", ".join(kinds),

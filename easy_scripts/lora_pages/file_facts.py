@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.window import Wizard
 from scripts.core.events import Facts, Problem
 
@@ -102,7 +103,7 @@ class FactsReader:
     def _poll(self) -> None:
         self._job = None
         for facts, child in list(self._running):
-            for message in child.messages():
+            for message in heard(self._wizard.texts, child):
                 if isinstance(message, Facts):
                     facts.facts = message.facts
                 elif isinstance(message, Problem):

@@ -12,9 +12,9 @@ from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_f
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
-from scripts.settings.several import LORA_ENDINGS
+from scripts.core.files import WEIGHT_ENDINGS
 
-LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in LORA_ENDINGS)),)
+LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in WEIGHT_ENDINGS)),)
 
 
 class FileListPage(Page):
@@ -114,7 +114,7 @@ class FileListPage(Page):
         self._put_on_list([*self.files, *map(clean_path, paths)])
 
     def _put_on_list(self, paths: list[str]) -> None:
-        files = with_files_of_folders(paths, LORA_ENDINGS)
+        files = with_files_of_folders(paths, WEIGHT_ENDINGS)
         self._from_folders |= set(files) - set(paths)
         new = [file for file in files if file not in self.files]
         if new:
@@ -138,7 +138,7 @@ class FileListPage(Page):
     def follow(self) -> None:
         """Show a card for each file listed. What was given at the start may be folders."""
         files = self.files
-        if files != with_files_of_folders(files, LORA_ENDINGS):
+        if files != with_files_of_folders(files, WEIGHT_ENDINGS):
             self._put_on_list(files)
             return  # this method was called again by that
         self._say(None)

@@ -9,7 +9,9 @@ from typing import Any
 
 from easy_scripts.bakes.kept import About, KeptBake, start_bake
 from easy_scripts.queue.store import QueueStore
-from easy_scripts.train_pages.figures import Figures
+from easy_scripts.train_pages.bake_bars import BakeBars
+from easy_scripts.train_pages.bake_buttons import BakeButtons
+from easy_scripts.train_pages.figures import Figures, rates_of
 from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
@@ -18,12 +20,12 @@ from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.child import Message
 from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
-from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Start, Step
+from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Stage, Start, Step
 
 STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
 GO_ON, STOP, CLOSE = 0, 1, 2
 BAKE, PRACTICE, QUEUE = "bake", "practice", "queue"  # the kinds of bakes
-BUTTONS = ("pause", "save", "preview", "after_epoch")
+REQUESTS = ("pause", "save", "preview", "after_epoch")  # of the bake in hand
 
 
 class BakePage(WorkPage):
@@ -35,27 +37,23 @@ class BakePage(WorkPage):
     _let_go = False
 
     def build(self, body: ttk.Frame) -> None:
-        """Below stage and bar: figures, curve, previews, buttons; then what every work shows."""
+        """Below stage and bars: figures, curve, previews, buttons; then what every work shows."""
         theme = self.theme
         super().build(body)
+        self._bars = BakeBars(body, theme, self.texts)
         self._bake = ttk.Frame(body)
         self._bake.pack(fill="x", before=self._notes, padx=(0, theme.px(12)))
-        self._figures = Figures(self._bake, self.wizard)
+        self._warning = ttk.Label(self._bake, style="Warning.TLabel", wraplength=theme.px(640))
+        self._figures = Figures(self._bake, theme, self.texts)
         self._figures.pack(fill="x")
         self._curve = LossCurve(self._bake, theme, self.texts)
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
-        self._warning = ttk.Label(self._bake, style="Warning.TLabel", wraplength=theme.px(640))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
-        self._buttons = ttk.Frame(self._bake)
-        self._button: dict[str, ttk.Button] = {}
-        for key in BUTTONS:
-            label, place = self.wizard.access_key(
-                self.texts(f"bake.{key}"), lambda key=key: self._button[key].invoke())  # fmt: skip
-            button = ttk.Button(self._buttons, text=label, underline=place, style="Wide.TButton",
-                                command=getattr(self, f"_{key}"))  # fmt: skip
-            button.pack(side="left", padx=(0, theme.px(8)))
-            self._button[key] = button
-        self._after = ttk.Frame(self._bake)
+        self._buttons = BakeButtons(self._bake, self.wizard, {
+            "pause": self._pause, "queue": lambda: show_page(self.wizard, "queue"),
+            "save": self._save, "preview": self._preview, "after_epoch": self._after_epoch,
+        })  # fmt: skip
+        self._after = ttk.Frame(body)
 
     # --- running -------------------------------------------------------------------------
 
@@ -67,7 +65,9 @@ class BakePage(WorkPage):
         return config
 
     def enter(self) -> None:
-        """Start the bake, or show the one that runs already."""
+        """Start the bake, or show the one that runs already; one that was started goes on."""
+        if self.busy:
+            return
         facts = self.wizard.facts
         self._attached: KeptBake | None = facts.pop("attach", None)
         self._kind = self._attached.about.kind if self._attached else facts.pop("bake_kind", BAKE)
@@ -86,22 +86,24 @@ class BakePage(WorkPage):
         super().enter()
         self._catching_up = False
 
-    def start_child(self, config: Path) -> KeptBake:
+    def start_child(self, config: dict[str, Any]) -> KeptBake:
         """The training; or the practice bake, which has a folder in place of a config; or all
         that waits in the queue."""
         if self._attached:
             return self._attached
         module, arguments = {
-            BAKE: (self.module, ["--config", str(config)]),
+            BAKE: (self.module, []),
             PRACTICE: ("scripts.practice", [str(OUTPUT_FOLDER / "practice")]),
             QUEUE: ("easy_scripts.queue", ["run", "--folder", str(QueueStore().folder)]),
         }[self._kind]
-        settings = self.answers.config() if self._kind == BAKE else {}
-        about = About(self._kind, self._name, settings)
-        return start_bake(about, module, arguments)
+        if self._kind != BAKE:
+            return start_bake(About(self._kind, self._name), module, arguments)
+        about = About(self._kind, self._name, self.answers.config())
+        return start_bake(about, module, arguments, config)
 
     def _reset_looks(self) -> None:
         super()._reset_looks()
+        self._bars.pack_forget()
         if self._resume:
             self._curve.go_on()
         else:
@@ -109,18 +111,22 @@ class BakePage(WorkPage):
             self._strip.clear()
             self._strip.pack_forget()
         self._figures.clear()
-        self._warning.configure(text="")
+        self._warnings: list[str] = []
         self._warning.pack_forget()
         self._after.pack_forget()
+        self._buttons.show({*REQUESTS, "queue"} - {"pause"} if self._kind == QUEUE else REQUESTS)
         self._buttons.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
         self._let_buttons(False)
 
     def _let_buttons(self, usable: bool) -> None:
-        for key, button in self._button.items():
-            can = usable and not (key == "preview" and self._kind == BAKE
-                                  and not self.answers["sample_prompts"])  # fmt: skip
-            can = can and not (key == "pause" and self._kind == QUEUE)
-            button.state(["!disabled" if can and self._kind != PRACTICE else "disabled"])
+        """Let the bake be asked for something, or not."""
+        usable = usable and self._kind != PRACTICE
+        can = {*REQUESTS} if usable else set()
+        if self._kind == BAKE and not self.answers["sample_prompts"]:
+            can.discard("preview")
+        if not self._stopping:
+            can.add("queue")
+        self._buttons.let(can)
 
     # --- what comes ----------------------------------------------------------------------
 
@@ -136,9 +142,12 @@ class BakePage(WorkPage):
         super()._show(message)
 
     def _warn(self, text: str) -> None:
-        told = self._warning.cget("text")
-        self._warning.configure(text=f"{told}\n{text}".strip())
-        self._warning.pack(anchor="w", after=self._curve, pady=(0, self.theme.px(8)))
+        """Above the figures, and there to stay; in a queue with the name of the bake."""
+        text = f"{self._name}: {text}" if self._kind == QUEUE else text
+        if text not in self._warnings:
+            self._warnings.append(text)
+        self._warning.configure(text="\n".join(self._warnings))
+        self._warning.pack(anchor="w", before=self._figures, pady=(0, self.theme.px(12)))
 
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
@@ -167,18 +176,31 @@ class BakePage(WorkPage):
             self._strip.clear()
             self._strip.pack_forget()
             self._figures.clear()
-            self._first_step = None
-        self._figures.begin(start.steps, start.epochs)
+            self._first_step = self._newest = None
+            self._bars.pack_forget()
+            self._pack_bar()
+        self._bars.begin(start)
+
+    def _show_share(self, stage: Stage) -> None:
+        """With the bar while the bake is prepared; later the bars are those of its steps."""
+        if self._first_step is None:
+            super()._show_share(stage)
+        elif stage.total and stage.done is not None and not self._stopping:
+            share = self.texts("work.of", done=stage.done, total=stage.total)
+            self._stage.configure(text=f"{self._stage.cget('text')} · {share}")
 
     def _take_step(self, step: Step) -> None:
         if self._first_step is None:
             self._first_step = step.done
+            self._bar.stop()
+            self._bar.pack_forget()
+            self._bars.pack(fill="x", after=self._stage, padx=(0, self.theme.px(12)))
             self._let_buttons(not self._stopping)
         if not self._stopping:
             named = self.texts("bake.baking_name", name=self._name)
             self._stage.configure(text=self.texts("bake.baking") if self._kind == PRACTICE
                                   else named)  # fmt: skip
-        self._curve.add(step.done, step.loss)
+        self._curve.add(step.done, step.loss, rates_of(step)[0] or 0.0)
         self._newest = step
 
     def polled(self) -> None:
@@ -186,8 +208,7 @@ class BakePage(WorkPage):
         step, self._newest = self._newest, None
         if step is None:
             return
-        self._bar.stop()
-        self._bar.configure(mode="determinate", value=1000 * step.done / step.total)
+        self._bars.show(step)
         self._time.configure(text=self._time_text(step))
         self._figures.show(step)
 
@@ -214,7 +235,7 @@ class BakePage(WorkPage):
 
     def _after_epoch(self) -> None:
         self._child.ask("stop_after_epoch")
-        self._button["after_epoch"].state(["disabled"])
+        self._buttons.bar("after_epoch")
         self._notes.configure(text=self.texts("bake.after_epoch_asked"))
 
     def leave_busy(self) -> None:
@@ -238,13 +259,15 @@ class BakePage(WorkPage):
     # --- the end -------------------------------------------------------------------------
 
     def _finish(self, code: int) -> None:
+        if self.wizard.page is not self:  # it is the queue that is being looked at
+            show_page(self.wizard, self.name)
         memory = self.wizard.memory
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
             memory.keep("paused", {})
         self.wizard.facts["practised"] = self._kind == PRACTICE
         self.wizard.facts["preview_seconds"] = self._pace.seconds
-        self.wizard.facts["ran"] = self._ran
+        self.wizard.facts["ran"], self.wizard.facts["warnings"] = self._ran, self._warnings
         self._let_buttons(False)
         self._child.forget()
         if not self._stopping:
@@ -253,6 +276,7 @@ class BakePage(WorkPage):
         if done:
             return
         self._buttons.pack_forget()
+        self._figures.end()
         if self._kind != BAKE:
             self._state = ""
         if self._state:
@@ -287,8 +311,11 @@ class BakePage(WorkPage):
             style = "Wide.TButton" if index or not self._state else "Accent.TButton"
             ttk.Button(self._after, text=label, underline=place, style=style,
                        command=action).pack(side="left", padx=(0, self.theme.px(8)))  # fmt: skip
-        self._after.pack(fill="x", after=self._figures, pady=(self.theme.px(14), 0))
-        self._after.winfo_children()[0].focus_set()
+        above = (self._help, self._to_setting, self._problem, self._stage)
+        last = next(widget for widget in above if widget.winfo_manager())
+        self._after.pack(fill="x", after=last, pady=(0, self.theme.px(12)))
+        if not self._to_setting.winfo_manager():
+            self._after.winfo_children()[0].focus_set()
 
     def _continue(self) -> None:
         if self.wizard.page is self and not self.busy:

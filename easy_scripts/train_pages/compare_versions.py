@@ -5,7 +5,6 @@ The drawing is a child process (`scripts.draw_versions`); it ends with the page.
 
 from __future__ import annotations
 
-import json
 import time
 import tkinter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from easy_scripts.train_pages.version_grid import VersionGrid, chosen_text
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
 from easy_scripts.wizard.child import Child, Ended, Message
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.reveal import show_in_folder
 from easy_scripts.wizard.time_left import TimeLeft
 from easy_scripts.wizard.window import Wizard
@@ -27,7 +27,6 @@ from easy_scripts.wizard.work_page import CODE_DONE
 from scripts.core.declare import declarations, read_value
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Preview, Problem, Stage
-from scripts.core.files import write_text
 from scripts.settings.draw_versions import STRENGTHS, DrawSettings
 
 POLL = 40  # milliseconds
@@ -115,11 +114,10 @@ class CompareVersions(ttk.Frame):
         self._stopping, self._trouble = False, ""
         self._time_left = TimeLeft()
         try:
-            path = self._wizard.memory.folder / f"{self._wizard.plan.name}-versions.json"
-            write_text(path, json.dumps(self._config(), indent=1))
+            path = self._wizard.own_files.write("versions", self._config())
             self.child = Child("scripts.draw_versions", ["--config", str(path), "--events"])
         except (OSError, SuiteError) as error:
-            self._said.configure(text=str(error), style="Error.TLabel")
+            self._said.configure(text=self._wizard.texts.said(error), style="Error.TLabel")
             self._arrange(self.card, self._said)
             return
         self._show_drawing()
@@ -162,7 +160,7 @@ class CompareVersions(ttk.Frame):
         self.stop.focus_set()
 
     def _poll(self) -> None:
-        for message in self.child.messages():
+        for message in heard(self._wizard.texts, self.child):
             if isinstance(message, Ended):
                 self._finish(message.code)
                 return

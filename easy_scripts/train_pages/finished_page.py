@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from tkinter import ttk
 
-from easy_scripts.queue.store import DONE, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, Bake, QueueStore
 from easy_scripts.train_pages.compare_versions import CompareVersions
-from easy_scripts.train_pages.preview_strip import load_picture, rounds_of
+from easy_scripts.train_pages.preview_strip import load_picture, picture_button, rounds_of
 from easy_scripts.train_pages.saved_versions import saved_versions, spread
+from easy_scripts.wizard.asking import short_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
 from easy_scripts.wizard.theme import CAPTION
@@ -31,6 +32,19 @@ class FinishedPage(Page):
     cancel_text = "frame.close"
     compare: CompareVersions | None = None
 
+    @property
+    def title_key(self) -> str:
+        """As good as what came of it."""
+        done = [bake.state == DONE for bake in self._ran()]
+        if len(done) <= 1 and all(done):
+            return "finished.title"
+        return f"finished.title_{'all' if all(done) else 'some' if any(done) else 'none'}"
+
+    def _ran(self) -> list[Bake]:
+        """The bakes of the queue that ran, if it was the queue."""
+        ran = self.wizard.facts.get("ran")
+        return [bake for bake in QueueStore().read().bakes if bake.id in ran] if ran else []
+
     def build(self, body: ttk.Frame) -> None:
         """An empty page; `enter` fills it."""
         self._content = ttk.Frame(body)
@@ -46,16 +60,15 @@ class FinishedPage(Page):
         events = self.wizard.facts.get("events", [])
         done = next((event for event in events if isinstance(event, Done)), Done())
         if self.wizard.facts.get("ran"):
-            self._show_queue(self.wizard.facts["ran"])
+            self._show_warnings()
+            self._show_queue(self._ran())
             return
         practised = self.wizard.facts.get("practised", False)
         saved = [Path(event.path) for event in events
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
         self._show_file(result, done, len(saved))
-        for note in (event for event in events if isinstance(event, Note) and event.warning):
-            ttk.Label(self._content, text=note.text, style="Warning.TLabel",
-                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
+        self._show_warnings()
         self._show_buttons(result)
         if practised:
             self._show_sheet(Path(done.path or ""), events)
@@ -64,25 +77,39 @@ class FinishedPage(Page):
             self._offer_comparison(result)
             self._show_next(result)
 
-    def _show_queue(self, ran: list[str]) -> None:
-        """One card for each bake of the queue that ran, by its id: its file, or why there is
-        none."""
-        theme, texts = self.theme, self.texts
-        ran = [bake for bake in QueueStore().read().bakes if bake.id in ran]
-        results = [Path(bake.result) for bake in ran if bake.state == DONE and bake.result]
+    def _show_warnings(self) -> None:
+        for text in self.wizard.facts.get("warnings", ()):
+            ttk.Label(self._content, text=text, style="Warning.TLabel",
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
+
+    def _show_queue(self, ran: list[Bake]) -> None:
+        """One card for each bake of the queue that ran."""
         for bake in ran:
-            good = bake.state == DONE
-            card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(12))
-            card.pack(fill="x", pady=(0, theme.px(8)))
-            ttk.Label(card, text=bake.name, style="Strong.TLabel", wraplength=theme.px(600)).pack(
-                anchor="w", padx=theme.px(4))  # fmt: skip
-            about = bake.error or bake.result or bake.state
-            if good:
-                about += " · " + texts("finished.took", time=texts.duration(bake.seconds or 0))
-            style = "Muted.TLabel" if good else "Error.TLabel"
-            ttk.Label(card, text=about, style=style, font=CAPTION, wraplength=theme.px(600)).pack(
-                anchor="w", padx=theme.px(4))  # fmt: skip
+            card = ttk.Frame(self._content, style="Card.TFrame", padding=self.theme.px(12))
+            card.pack(fill="x", pady=(0, self.theme.px(8)))
+            ttk.Label(card, text=bake.name, style="Strong.TLabel",
+                      wraplength=self.theme.px(600)).pack(
+                anchor="w", padx=self.theme.px(4))  # fmt: skip
+            for text, style in self._about(bake):
+                ttk.Label(card, text=text, style=style, font=CAPTION,
+                          wraplength=self.theme.px(600)).pack(
+                    anchor="w", padx=self.theme.px(4))  # fmt: skip
+        results = [Path(bake.result) for bake in ran if bake.result]
         self._show_buttons(results[-1] if results else None)
+
+    def _about(self, bake: Bake) -> list[tuple[str, str]]:
+        """Lines with their styles: what became of a bake, its file and where that lies."""
+        texts, lines = self.texts, []
+        if bake.state != DONE:
+            style = "Error.TLabel" if bake.state == FAILED else "Warning.TLabel"
+            said = texts.said(bake.error) if bake.error else texts(f"queue.is.{bake.state}")
+            lines.append((said, style))
+        if bake.result:
+            path = Path(bake.result)
+            took = texts("finished.took", time=texts.duration(bake.seconds or 0))
+            lines += [(f"{short_path(path.name)} · {took}", "Muted.TLabel"),
+                      (short_path(path.parent, 76), "Muted.TLabel")]  # fmt: skip
+        return lines
 
     def _show_file(self, path: Path, done: Done, saves: int) -> None:
         theme, texts = self.theme, self.texts
@@ -119,9 +146,8 @@ class FinishedPage(Page):
                 if picture is None:
                     continue
                 self._pictures.append(picture)
-                label = ttk.Label(grid, image=picture, cursor="hand2")
-                label.grid(row=row, column=column, padx=(0, theme.px(6)), pady=(0, theme.px(6)))
-                label.bind("<Button-1>", partial(_open, preview.path))
+                button = picture_button(grid, theme, picture, partial(_open, preview.path))
+                button.grid(row=row, column=column, padx=(0, theme.px(2)), pady=(0, theme.px(2)))
             ttk.Label(grid, text=self.texts("bake.at_step", step=f"{step:,}"), font=CAPTION,
                       style="Muted.TLabel").grid(row=MOST_ROWS, column=column)  # fmt: skip
 
@@ -140,6 +166,11 @@ class FinishedPage(Page):
         if versions:
             self.compare = CompareVersions(self._content, self.wizard, versions)
             self.compare.pack(fill="x", pady=(self.theme.px(8), 0))
+
+    def may_leave(self) -> bool:
+        """Ask whether a drawing that is under way may be ended."""
+        drawing = self.compare is not None and self.compare.child is not None
+        return not drawing or self.wizard.ask("finished.compare.ask") == 1
 
     def leave(self) -> None:
         """End the drawing, if there is one."""
@@ -164,7 +195,7 @@ class FinishedPage(Page):
         row = ttk.Frame(self._content)
         row.pack(fill="x", pady=(theme.px(2), theme.px(12)))
         self._buttons = []
-        ways = [("finished.again", lambda: self.wizard.go_to(0))]
+        ways = [("finished.again", self._again)]
         if path:
             ways.insert(0, ("result.folder", lambda: show_in_folder(path)))
         for key, action in ways:
@@ -174,10 +205,14 @@ class FinishedPage(Page):
             button.pack(side="left", padx=(0, theme.px(8)))
             self._buttons.append(button)
 
+    def _again(self) -> None:
+        if self.may_leave():
+            self.wizard.go_to(0)
+
     def focus_first(self) -> None:
         """The button that shows the file."""
         self._buttons[0].focus_set()
 
 
-def _open(path: str, _event: tkinter.Event) -> None:
+def _open(path: str) -> None:
     open_file(Path(path))

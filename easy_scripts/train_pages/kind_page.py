@@ -122,6 +122,10 @@ class KindPage(Page):
             self._own_button.grid()
         find_card(self.wizard, self._take_card)
 
+    def may_leave(self) -> bool:
+        """Ask whether a trial that runs may be ended."""
+        return not self._trial.running or self.wizard.ask("kind.trial.ask") == 1
+
     def leave(self) -> None:
         """A trial tells nothing to another page."""
         self._trial.close()
@@ -178,12 +182,12 @@ class KindPage(Page):
         measured = self._trial.measured()
         self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
         labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
-        reasons = [f"{labels[name]} – {advice.reasons[name]}"
+        reasons = [f"{labels[name]} – {self.texts.said(advice.reasons[name])}"
                    for name in REASONS if name in advice.reasons
                    and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
-            self._warning.configure(text="\n".join(advice.warnings))
+            self._warning.configure(text="\n".join(map(self.texts.said, advice.warnings)))
             self._warning.pack(anchor="w", padx=self.theme.px(4), pady=(self.theme.px(6), 0),
                                after=self._sentence)  # fmt: skip
         self._show_trial()
@@ -255,7 +259,8 @@ class KindPage(Page):
         show_page(self.wizard, "summary")
 
     def _to_all(self) -> None:
-        show_page(self.wizard, "all_settings")
+        if self.may_leave():
+            show_page(self.wizard, "all_settings")
 
     def focus_first(self) -> None:
         """The button that goes on: most need change nothing."""

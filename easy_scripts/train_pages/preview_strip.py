@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tkinter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tkinter import ttk
 
 from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.reveal import open_file
-from easy_scripts.wizard.theme import CAPTION, Theme
+from easy_scripts.wizard.theme import Theme
 from scripts.core.events import Preview
 
 SIDE = 150  # logical pixels
 MOST_PROMPTS = 3
+BORDER = 2  # around a picture that is a button
 
 
 def load_picture(path: str | Path, side: int, master: tkinter.Misc) -> tkinter.PhotoImage | None:
@@ -27,6 +29,16 @@ def load_picture(path: str | Path, side: int, master: tkinter.Misc) -> tkinter.P
             return ImageTk.PhotoImage(image.convert("RGB").resize(size), master=master)
     except (OSError, SyntaxError, ValueError):
         return None
+
+
+def picture_button(
+    parent: tkinter.Misc, theme: Theme, picture: tkinter.PhotoImage | None,
+    press: Callable[[], object],
+) -> ttk.Button:  # fmt: skip
+    """The picture as a button, which mouse and keyboard reach."""
+    ttk.Style(parent).configure("Picture.Toolbutton", padding=theme.px(BORDER))
+    return ttk.Button(parent, image=picture or "", style="Picture.Toolbutton", cursor="hand2",
+                      command=press)  # fmt: skip
 
 
 def rounds_of(previews: list[Preview]) -> dict[int, list[Preview]]:
@@ -86,7 +98,9 @@ class PreviewStrip(ttk.Frame):
 
     def _show(self) -> None:
         self._showing = False
-        for child in self._pictures.winfo_children():
+        before = self._pictures.winfo_children()
+        focused = before.index(self.focus_get()) if self.focus_get() in before else None
+        for child in before:
             child.destroy()
         rounds = list(rounds_of(self._previews).items())
         if not rounds:
@@ -100,10 +114,13 @@ class PreviewStrip(ttk.Frame):
             if picture is None:
                 continue
             self._loaded.append(picture)
-            label = ttk.Label(self._pictures, image=picture, cursor="hand2", font=CAPTION)
-            label.pack(side="left", padx=(0, self._theme.px(10)))
-            label.bind("<Button-1>", partial(self._open, preview.path))
+            button = picture_button(self._pictures, self._theme, picture,
+                                    partial(_open, preview.path))  # fmt: skip
+            button.pack(side="left", padx=(0, self._theme.px(6)))
+        shown = self._pictures.winfo_children()
+        if focused is not None and focused < len(shown):
+            shown[focused].focus_set()
 
-    @staticmethod
-    def _open(path: str, _event: tkinter.Event) -> None:
-        open_file(Path(path))
+
+def _open(path: str) -> None:
+    open_file(Path(path))

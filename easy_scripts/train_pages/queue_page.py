@@ -44,11 +44,13 @@ ACTIONS = {
 
 
 class QueuePage(Page):
-    """A card for each bake; whatever is pressed is on the disk at once."""
+    """A card for each bake; whatever is pressed is on the disk at once.
+
+    While this window bakes, the way onward is back to the page of the bake.
+    """
 
     name = "queue"
     off_path = passed_over = True
-    next_text = "queue.bake"
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
@@ -56,6 +58,26 @@ class QueuePage(Page):
         self._job: str | None = None
         self._shown: Queue | None = None
         self._focus = ("", "")  # of a bake's id and the action pressed last
+
+    @property
+    def busy(self) -> bool:
+        """Whether this window bakes."""
+        return any(page.name == "bake" and page.busy for page in self.wizard.pages)
+
+    @property
+    def can_go_back(self) -> bool:
+        """Not while it bakes: another bake could be begun there."""
+        return not self.busy
+
+    @property
+    def next_text(self) -> str:
+        """To the bake that runs, or to begin one."""
+        return "queue.to_bake" if self.busy else "queue.bake"
+
+    @property
+    def cancel_text(self) -> str:
+        """What would be cancelled is the bake, if there is one."""
+        return "work.stop" if self.busy else "frame.cancel"
 
     def build(self, body: ttk.Frame) -> None:
         """Buttons for the whole queue, and the list."""
@@ -88,7 +110,7 @@ class QueuePage(Page):
 
     def focus_first(self) -> None:
         """The button that bakes, or the one that adds."""
-        button = self.wizard.footer.next if self._waiting() else self._head["add"]
+        button = self.wizard.footer.next if self.busy or self._waiting() else self._head["add"]
         button.focus_set()
 
     # --- showing -------------------------------------------------------------------------
@@ -98,7 +120,7 @@ class QueuePage(Page):
         try:
             queue = self._store.read()
         except SuiteError as error:
-            self._say(str(error), "Error.TLabel")
+            self._say(self.texts.said(error), "Error.TLabel")
             return
         if queue != self._shown:
             self._show(queue)
@@ -107,7 +129,8 @@ class QueuePage(Page):
         self._shown = queue
         for child in self._list.winfo_children():
             child.destroy()
-        key = "queue.go_on" if queue.paused else "queue.pause"
+        key = "queue.pause_after" if self.busy else "queue.pause"
+        key = "queue.go_on" if queue.paused else key
         label, place = self.wizard.access_key(self.texts(key), self._pause)
         self._head["pause"].configure(text=label, underline=place)
         done = any(bake.state == DONE for bake in queue.bakes)
@@ -134,7 +157,7 @@ class QueuePage(Page):
             row=1, column=0, columnspan=2, sticky="w", padx=theme.px(6))  # fmt: skip
         row = ttk.Frame(card)
         row.grid(row=2, column=0, columnspan=2, sticky="w", pady=(theme.px(4), 0))
-        barred = {"up": place == 0, "down": place == count - 1,
+        barred = {"up": place == 0, "down": place == count - 1, "edit": self.busy,
                   "show": not (bake.result and Path(bake.result).exists())}  # fmt: skip
         for action in ACTIONS[bake.state]:
             press = partial(self._press, action, bake, place)
@@ -148,7 +171,7 @@ class QueuePage(Page):
     def _about(self, bake: Bake) -> tuple[str, str]:
         """What became of it, else what it is made from."""
         if bake.error:
-            return bake.error, "Error.TLabel"
+            return self.texts.said(bake.error), "Error.TLabel"
         if bake.state == DONE and bake.result:
             took = self.texts("finished.took", time=self.texts.duration(bake.seconds or 0))
             return f"{short_path(bake.result, 60)} · {took}", "Muted.TLabel"
@@ -174,7 +197,7 @@ class QueuePage(Page):
         try:
             work()
         except SuiteError as error:
-            self._say(str(error), "Error.TLabel")
+            self._say(self.texts.said(error), "Error.TLabel")
         self.leave()
         self._look()
 
@@ -229,9 +252,9 @@ class QueuePage(Page):
                         self._store.add_file(config)
                         added += 1
                     except SuiteError as error:
-                        wrong.append(f"{config.name}: {error}")
+                        wrong.append(f"{config.name}: {self.texts.said(error)}")
             except SuiteError as error:
-                wrong.append(str(error))
+                wrong.append(self.texts.said(error))
         self._do(lambda: None)
         if wrong:
             self._say("\n".join(wrong), "Error.TLabel")
@@ -244,7 +267,9 @@ class QueuePage(Page):
         return self._shown is not None and self._shown.next() is not None
 
     def check(self) -> bool:
-        """Something must wait, and the queue must not be paused."""
+        """Something must wait, and the queue must not be paused; unless this window bakes."""
+        if self.busy:
+            return True
         self._do(lambda: None)
         if not self._waiting():
             self._say(self.texts("queue.nothing"), "Error.TLabel")
@@ -255,6 +280,12 @@ class QueuePage(Page):
         return True
 
     def proceed(self) -> None:
-        """Bake what waits."""
-        self.wizard.facts["bake_kind"] = "queue"
+        """Bake what waits, or show what bakes."""
+        if not self.busy:
+            self.wizard.facts["bake_kind"] = "queue"
         show_page(self.wizard, "bake")
+
+    def leave_busy(self) -> None:
+        """The bake's page asks whether to stop."""
+        show_page(self.wizard, "bake")
+        self.wizard.page.leave_busy()

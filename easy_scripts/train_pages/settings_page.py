@@ -34,10 +34,11 @@ class AllSettingsPage(Page):
         self.search = ttk.Entry(head, textvariable=self._sought, width=22)
         self.search.pack(side="left", padx=(theme.px(8), theme.px(20)))
         ttk.Label(head, text=self.texts("all_settings.group")).pack(side="left")
-        self._group = tkinter.StringVar(head)
-        self._chooser = ttk.Combobox(head, textvariable=self._group, state="readonly", width=24)
+        self._group: int | None = None  # 0: what is changed
+        self._chooser = ttk.Combobox(head, state="readonly", width=24)
         self._chooser.pack(side="left", padx=theme.px(8))
-        self._chooser.bind("<<ComboboxSelected>>", lambda _: self._sought.set(""))
+        self._chooser.bind("<<ComboboxSelected>>",
+                           lambda _: self.show_group(self._chooser.current()))  # fmt: skip
         self._none = ttk.Label(body, style="Muted.TLabel", wraplength=theme.px(620))
         self._list = ttk.Frame(body)
         self._list.pack(fill="x")
@@ -49,9 +50,9 @@ class AllSettingsPage(Page):
 
     def enter(self) -> None:
         """Count what is changed; begin with that, if anything is."""
+        if self._group is None:
+            self._group = 0 if self._changed() else 1
         self._name_groups()
-        if not self._group.get():
-            self._chooser.current(0 if self._changed() else 1)
         self._fill()
 
     def leave(self) -> None:
@@ -76,10 +77,15 @@ class AllSettingsPage(Page):
     def show_error(self, name: str, message: str) -> None:
         """Bring the row of the setting up, wherever it is, and show the error there."""
         if name not in self._shown():
-            self._sought.set("")
-            self._chooser.current(1 + list(self._groups).index(self.answers.declared[name].page))
-            self._fill()
+            self.show_group(1 + list(self._groups).index(self.answers.declared[name].page))
         super().show_error(name, message)
+
+    def show_group(self, number: int) -> None:
+        """Show a group, 0 being what is changed, in place of what was searched for."""
+        self._group = number
+        self._sought.set("")
+        self.leave()
+        self._fill()
 
     def go_to_row(self, name: str) -> None:
         """Give the keyboard to the row."""
@@ -101,21 +107,17 @@ class AllSettingsPage(Page):
         return [name for name in self.answers.declared if name in entered]
 
     def _name_groups(self) -> None:
-        at = self._chooser.current()
         names = [self.texts("all_settings.changed", count=len(self._changed()))]
         for page in self._groups:
             key = f"group.{page}"
             names.append(self.texts(key) if key in self.texts else page)
         self._chooser.configure(values=names)
-        if at >= 0:
-            self._chooser.current(at)
 
     def _wanted(self) -> list[str]:
         words = self._sought.get().lower().split()
         if words:
             return [name for name in self.answers.declared if self._matches(name, words)]
-        at = self._chooser.current()
-        return self._changed() if at <= 0 else list(self._groups.values())[at - 1]
+        return list(self._groups.values())[self._group - 1] if self._group else self._changed()
 
     def _matches(self, name: str, words: list[str]) -> bool:
         entry = self.answers.declared[name]
@@ -130,8 +132,11 @@ class AllSettingsPage(Page):
         """Show the rows that are wanted now; each is made when it is first wanted."""
         self._job = None
         wanted = [name for name in self._wanted() if self.answers.applies(name)]
-        if self._sought.get():
+        if self._sought.get().strip():
+            self._chooser.set(self.texts("all_settings.found", count=len(wanted)))
             wanted = wanted[:MOST_FOUND]
+        else:
+            self._chooser.current(self._group)
         for name in self._shown():
             self._holders[name].pack_forget()
         for name in wanted:

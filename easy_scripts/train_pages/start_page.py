@@ -72,7 +72,7 @@ class StartPage(Page):
         try:
             waiting = [bake.name for bake in QueueStore().read().bakes if bake.state == WAITING]
         except SuiteError as error:
-            return str(error)
+            return self.texts.said(error)
         if not waiting:
             return self.texts("start.queue.about")
         names = ", ".join(waiting[:NAMES_SHOWN]) + (" …" if waiting[NAMES_SHOWN:] else "")

@@ -202,7 +202,7 @@ class SummaryPage(Page):
                                                   ensure_ascii=False) + "\n")  # fmt: skip
                 self._say(self.texts("summary.saved", path=path))
             except SuiteError as error:
-                self._say(str(error), "Error.TLabel")
+                self._say(self.texts.said(error), "Error.TLabel")
 
     def _to_queue(self) -> None:
         if not self.check():
@@ -218,7 +218,7 @@ class SummaryPage(Page):
             waiting = sum(bake.state == "waiting" for bake in store.read().bakes)
             self._say(self.texts("summary.queued", count=waiting))
         except SuiteError as error:
-            self._say(str(error), "Error.TLabel")
+            self._say(self.texts.said(error), "Error.TLabel")
 
     def _say(self, text: str, style: str = "Good.TLabel") -> None:
         self._said.configure(text=text, style=style)

@@ -79,10 +79,15 @@ class TrialPart(ttk.Frame):
                  "train_data_dir" if answers["train_data_dir"] else "dataset_config"]  # fmt: skip
         return all(answers[name] and not answers.error(name) for name in names)
 
+    @property
+    def running(self) -> bool:
+        """Whether a trial runs."""
+        return self._running is not None
+
     def _press(self) -> None:
         if not self.winfo_ismapped():
             return
-        if self._running is not None:
+        if self.running:
             self.close()
             return
         config = self._answers.config()
@@ -171,7 +176,7 @@ class TrialPart(ttk.Frame):
 
     def show(self) -> None:
         """Show what can be done now and what is known."""
-        running = self._running is not None
+        running = self.running
         label, place = split_access_key(
             self._texts("kind.trial.cancel" if running else "kind.trial.button"))  # fmt: skip
         self._button.configure(text=label, underline=place)

@@ -13,14 +13,14 @@ from pathlib import Path
 from tkinter import ttk
 
 from easy_scripts.train_pages.large_picture import MOVES, LargePicture
-from easy_scripts.train_pages.preview_strip import load_picture
+from easy_scripts.train_pages.preview_strip import BORDER, load_picture, picture_button
 from easy_scripts.train_pages.saved_versions import SavedVersion
 from easy_scripts.wizard.asking import short_path
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
 CELL, HEAD = 146, 128  # logical pixels
-PADDING, BORDER = 2, 4  # around a picture: of the style, and of the theme's button
+THEME_BORDER = 4  # of the theme's button, around a picture's own
 NAME_LETTERS = 22
 Place = tuple[int, int]  # row and column
 
@@ -47,7 +47,6 @@ class VersionGrid(ttk.Frame):
 
     def _build(self) -> None:
         theme, texts = self._wizard.theme, self._wizard.texts
-        ttk.Style(self).configure("Picture.Toolbutton", padding=theme.px(PADDING))
         self.columnconfigure(0, minsize=theme.px(HEAD))
         for column, strength in enumerate(self._strengths):
             ttk.Label(self, text=texts("finished.strength", strength=f"{strength:g}"), font=CAPTION,
@@ -151,11 +150,10 @@ class _Cell(tkinter.Frame):
     def fill(self, path: str) -> None:
         """Show the picture; one that cannot be read leaves the place empty."""
         theme = self._wizard.theme
-        side = theme.px(CELL) - 2 * theme.px(PADDING) - 2 * theme.px(BORDER)
+        side = theme.px(CELL) - 2 * theme.px(BORDER) - 2 * theme.px(THEME_BORDER)
         self._picture = load_picture(path, side, self)
         if self.button is None:
-            self.button = ttk.Button(self._inner, style="Picture.Toolbutton", cursor="hand2",
-                                     command=self._press)  # fmt: skip
+            self.button = picture_button(self._inner, theme, self._picture, self._press)
             self.button.pack(fill="both", expand=True)
         self.button.configure(image=self._picture or "")
         self.colour(False)

@@ -65,6 +65,12 @@ class Answers:
             value = read_value(self.declared[other], value)
         return self.applies(other) and value in values
 
+    def value(self, name: str) -> Any:
+        """The value as the run would take it; None when it is not set or cannot be read."""
+        with suppress(SettingError):
+            return read_value(self.declared[name], self[name])
+        return None
+
     def error(self, name: str) -> str | None:
         """What is wrong with the value entered, in a sentence; None when nothing is."""
         if not self.applies(name):

@@ -6,17 +6,16 @@ asking.ask([path], take)        # take(Answer), in the Tk thread
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
 from scripts.core.events import Facts, Planned, Problem, Stage
-from scripts.core.files import write_text
 
 POLL = 40  # milliseconds
 PATIENCE = 200  # milliseconds without a newer question before one is really asked
@@ -69,12 +68,10 @@ class Asking:
         stage: TakeStage | None = None,
     ) -> None:  # fmt: skip
         """Ask the command, with `flag`, about these settings."""
-        name = self._module.rsplit(".", 1)[-1]
-        path = self._wizard.memory.folder / f"{self._wizard.plan.name}-{name}-question.json"
         try:
-            write_text(path, json.dumps(config, indent=1))
-        except SuiteError as error:
-            take(Answer(problems=[Problem(str(error))]))
+            path = self._wizard.own_files.write(f"{self._module}-question", config)
+        except (OSError, SuiteError) as error:
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self.ask(["--config", str(path), flag], take, early, stage)
 
@@ -92,12 +89,12 @@ class Asking:
             self._child = Child(self._module, [*arguments, "--events"])
         except OSError as error:
             self._job = None
-            take(Answer(problems=[Problem(str(error))]))
+            take(Answer(problems=[Problem(self._wizard.texts.said(error))]))
             return
         self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
 
     def _poll(self, answer: Answer, take: Take) -> None:
-        for message in self._child.messages():
+        for message in heard(self._wizard.texts, self._child):
             if isinstance(message, Facts):
                 answer.facts = message.facts
                 if self._early:

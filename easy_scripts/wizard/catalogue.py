@@ -2,11 +2,12 @@
 
 Texts lie in texts/LANGUAGE.json; what a language lacks is shown in English. A "&" in the text of a
 button marks its access key: "&Next" is reached by Alt+N. The labels of settings come from their
-declarations; "label.NAME", "help.NAME" and "choice.NAME.VALUE" translate them, with "WIZARD." in
-front of NAME where the wizards mean different things by a name. "said.NAME" translates what
-processes without a window say in English. Tk ends a line at a space if it can; Japanese has few, so
-a long text has line ends of its own between its sentences. "{count:picture|pictures}" is said as
-"1 picture" or "2 pictures". EASY_LORA_LANGUAGE overrides the system's language.
+declarations; "label.NAME", "help.NAME", "below.NAME", "above.NAME", "beware.NAME" and
+"choice.NAME.VALUE" translate them, with "WIZARD." in front of NAME where the wizards mean different
+things by a name. What the work, set-up and the doctor say is English in the code; `said` translates
+it (see `sayings`). Tk ends a line at a space if it can; Japanese has few, so a long text has line
+ends of its own between its sentences. "{count:picture|pictures}" is said as "1 picture" or
+"2 pictures". EASY_LORA_LANGUAGE overrides the system's language.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import ctypes
 import json
 import locale
 import os
-import re
 import sys
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from easy_scripts.wizard.sayings import Sayings
 from scripts.core.declare import Declaration
 
 FOLDER = Path(__file__).with_name("texts")
 LANGUAGES = ("en", "ja")
-SAID = "said."
 
 
 class Catalogue:
@@ -35,9 +35,9 @@ class Catalogue:
         self._wizard = wizard
         self.language = language or system_language()
         self._texts = english = _read("en")
-        self._said: list[tuple[re.Pattern, str]] = []  # only another language needs them
+        self._sayings: Sayings | None = None  # only another language needs them
         if self.language != "en":
-            self._said = [(_pattern(english[key]), key) for key in english if key.startswith(SAID)]
+            self._sayings = Sayings(self.language)
             self._texts = english | _read(self.language)
 
     def __call__(self, key: str, **values: Any) -> str:
@@ -56,6 +56,11 @@ class Catalogue:
         """The sentence that explains the setting."""
         return self._translated("help", setting.name, setting.help)
 
+    def advice(self, what: str, setting: Declaration) -> str | None:
+        """What goes wrong with the setting: "below" or "above" what is usual, or else "beware"."""
+        declared = getattr(setting, what)
+        return declared and self._translated(what, setting.name, declared)
+
     def choice(self, setting: Declaration, value: str) -> str:
         """How one of the setting's choices is shown."""
         return self._translated("choice", f"{setting.name}.{value}", value)
@@ -64,32 +69,12 @@ class Catalogue:
         general = self._texts.get(f"{what}.{name}", declared)
         return self._texts.get(f"{what}.{self._wizard}.{name}", general)
 
-    def said(self, text: str) -> str:
-        """What a process without a window says in English, in the language of the texts.
+    def said(self, what: str | Exception) -> str:
+        """What the code says in English, in the language of the texts: a message, an error.
 
-        The English text under "said.NAME" is the pattern of a sentence, and what stands in the
-        place of a {name} is translated in the same way. What no pattern knows stays as it is.
+        What is not known, and what is translated already, stays as it is.
         """
-        if not self._said:
-            return text
-        told = ""
-        for sentence in re.split(r"(?<=\.) ", text):
-            gap = "\n" if told.endswith("。") else " "
-            told += (gap if told else "") + self._said_sentence(sentence)
-        return told
-
-    def _said_sentence(self, text: str) -> str:
-        for pattern, key in self._said:
-            found = pattern.fullmatch(text)
-            if found:
-                parts = found.groupdict().items()
-                return self(key, **{name: self._said_part(part) for name, part in parts})
-        return text
-
-    def _said_part(self, text: str) -> str:
-        """A part of a sentence, which may be a whole one without its full stop."""
-        told = self._said_sentence(text)
-        return told if told != text else self._said_sentence(f"{text}.").rstrip(".。")
+        return self._sayings.translate(str(what)) if self._sayings else str(what)
 
     def size(self, number: float) -> str:
         """A file size as people say it: 73 kB, 18.4 MB, 6.9 GB."""
@@ -146,13 +131,6 @@ def system_language() -> str:
         names = (os.environ.get(key) for key in ("LC_ALL", "LC_MESSAGES", "LANG"))
         name = next((name for name in names if name), "en")
     return name[:2] if name[:2] in LANGUAGES else "en"
-
-
-def _pattern(text: str) -> re.Pattern:
-    """What a text with {names} looks like when it is said."""
-    parts = re.split(r"\{(\w+)\}", text)  # text, name, text, name, ..., text
-    odd = [f"(?P<{part}>.+?)" if index % 2 else re.escape(part) for index, part in enumerate(parts)]
-    return re.compile("".join(odd), re.DOTALL)
 
 
 def _read(language: str) -> dict[str, str]:

@@ -115,7 +115,7 @@ class DoctorDialog:
         self._bar.pack_forget()
         if isinstance(result, str):
             self.heading.configure(text=self._texts("doctor.failed"))
-            self._sentence(self._found, result, "Error.TLabel")
+            self._sentence(self._found, self._texts.said(result), "Error.TLabel")
         else:
             self._show(*result)
         self._fit()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Page:
     """A step: subclasses say what is on it (`build`) and what must hold to go on (`check`).
 
-    `name` is the first part of its texts: NAME.title, NAME.step, NAME.intro (may be missing).
+    `name` is the first part of its texts: NAME.title (`title_key` may say otherwise), NAME.step,
+    NAME.intro (may be missing).
     """
 
     name = ""
@@ -37,6 +38,11 @@ class Page:
         self.rows: dict[str, Row] = {}
         self._offer: ttk.Frame | None = None
 
+    @property
+    def title_key(self) -> str:
+        """The text that is the title."""
+        return f"{self.name}.title"
+
     def build(self, body: ttk.Frame) -> None:
         """Put the content into `body`; called when the page is first shown."""
         raise NotImplementedError
@@ -49,6 +55,10 @@ class Page:
 
     def closing(self) -> None:
         """The wizard ends; end what still runs."""
+
+    def may_leave(self) -> bool:
+        """Whether the page may be left now; asks, where something runs that would be lost."""
+        return True
 
     def leave_busy(self) -> None:
         """Someone wants to close the wizard while `busy`."""

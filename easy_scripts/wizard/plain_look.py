@@ -90,11 +90,13 @@ class PlainLook:
                             ("Toolbutton", colours.background)):  # fmt: skip
             pressed = colours.accent if name == "Accent.TButton" else colours.line
             over = colours.accent if name == "Accent.TButton" else colours.side
-            states = [("disabled", colours.side), ("pressed", pressed), ("active", over)]
+            barred = usual if name == "Toolbutton" else colours.side
+            states = [("disabled", barred), ("pressed", pressed), ("active", over)]
             style.map(
                 name, background=[*states, ("!disabled", usual)],
                 lightcolor=states, darkcolor=states,
-                bordercolor=[("disabled", colours.line), ("focus", colours.accent)],
+                bordercolor=[("disabled", usual if name == "Toolbutton" else colours.line),
+                             ("focus", colours.accent)],
                 foreground=[("disabled", colours.muted)],
             )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.tips import add_tip
+from easy_scripts.wizard.usual import UsualNote, tip
 from scripts.core.declare import Declaration, show_value
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Row:
         self.theme, self.texts, self.answers = wizard.theme, wizard.texts, wizard.answers
         self.frame = ttk.Frame(parent)
         self.frame.columnconfigure(0, weight=1)
-        self._error_shown = False
+        self._error: str | None = None
+        self._info: tuple[str, str] | None = None
         self._make_texts()
         self.field = self.make_field(self.frame)
         gap = self.theme.px(6)
@@ -42,10 +44,12 @@ class Row:
             self.field.grid(row=2, column=0, columnspan=2, sticky="ew", pady=(gap, 0))
         else:
             self.field.grid(row=0, column=1, rowspan=2, sticky="e", padx=(self.theme.px(24), 0))
-        self._message = ttk.Label(self.frame, wraplength=self.theme.px(HELP_WIDTH * 1.3))
-        add_tip(self.frame, self._tip(), self.theme)
-        for widget in (*self.frame.winfo_children(), *self.field.winfo_children()):
-            add_tip(widget, self._tip(), self.theme)
+        self._message = ttk.Label(self.frame)
+        self.frame.bind("<Configure>", self._wrap_texts, add="+")
+        for widget in (self.frame, *self.frame.winfo_children(), *self.field.winfo_children()):
+            add_tip(widget, self.tip, self.theme, under=self.frame)
+        if setting.usual:
+            UsualNote(self)
         self._follow_answer()
         self.answers.watch(self._follow_answer, setting.name)
         self.input().bind("<FocusOut>", self._left, add="+")
@@ -104,22 +108,27 @@ class Row:
 
     def show_error(self, message: str | None) -> None:
         """Put `message` in red under the field; None takes it away."""
-        self._error_shown = message is not None
-        self._say(message, "Error.TLabel")
+        self._error = message and self.texts.said(message)
+        self._say()
         state = "invalid" if message else "!invalid"
         if isinstance(self.input(), ttk.Entry):
             self.input().state([state])
 
     def show_info(self, message: str | None, style: str = "Muted.TLabel") -> None:
-        """Put a line about the value under the field, unless an error stands there."""
-        if not self._error_shown:
-            self._say(message, style)
+        """Put a line about the value under the field; an error, while there is one, goes before."""
+        self._info = (message, style) if message else None
+        self._say()
+
+    def tip(self) -> str:
+        """What the tooltip says now."""
+        return tip(self.setting, self.texts, self.answers)
 
     # --- inside --------------------------------------------------------------------------
 
-    def _say(self, message: str | None, style: str) -> None:
-        if message:
-            self._message.configure(text=message, style=style)
+    def _say(self) -> None:
+        line = (self._error, "Error.TLabel") if self._error else self._info
+        if line:
+            self._message.configure(text=line[0], style=line[1])
             self._message.grid(row=3, column=0, columnspan=2, sticky="w",
                                pady=(self.theme.px(4), 0))  # fmt: skip
         else:
@@ -132,31 +141,20 @@ class Row:
         self._help = ttk.Label(self.frame, text=text, style="Muted.TLabel", font=CAPTION,
                                wraplength=self.theme.px(HELP_WIDTH))  # fmt: skip
         self._help.grid(row=1, sticky="w")
-        self.frame.bind("<Configure>", self._wrap_help, add="+")
 
-    def _wrap_help(self, event: tkinter.Event) -> None:
-        """The help takes what the field leaves free beside it."""
+    def _wrap_texts(self, event: tkinter.Event) -> None:
+        """The help takes what the field leaves free beside it; the message has the whole width."""
         taken = 0 if self.wide else self.field.winfo_reqwidth() + self.theme.px(28)
         most = self.theme.px(WIDE_HELP if self.wide else HELP_WIDTH)
-        width = max(self.theme.px(120), min(most, event.width - taken))
-        self._help.configure(wraplength=width)
-
-    def _tip(self) -> str:
-        """Help, range and default, and the name by which guides know the setting."""
-        setting, facts = self.setting, [self.setting.name]
-        if setting.low is not None and setting.high is not None:
-            facts.append(f"{setting.low:g} – {setting.high:g}")
-        elif setting.low is not None:
-            facts.append(f"≥ {setting.low:g}")
-        if setting.default not in (None, (), {}, ""):
-            default = show_value(setting.default)
-            facts.append(self.texts("frame.default", value=default))
-        return f"{self.texts.help(setting)}\n{' · '.join(facts)}"
+        least = self.theme.px(120)
+        self._help.configure(wraplength=max(least, min(most, event.width - taken)))
+        whole = min(self.theme.px(WIDE_HELP), event.width)
+        self._message.configure(wraplength=max(least, whole))
 
     def write(self, value: Any) -> None:
         """Take over what was entered."""
         self.answers[self.setting.name] = value
-        if self._error_shown:
+        if self._error:
             self.check()
 
     def _follow_answer(self) -> None:
@@ -164,7 +162,7 @@ class Row:
 
     def _left(self, _event: tkinter.Event) -> None:
         filled = self.answers[self.setting.name] not in (None, "", ())
-        if self.shown and filled and not self._error_shown:
+        if self.shown and filled and not self._error:
             self.check()
 
 

@@ -27,6 +27,7 @@ from easy_scripts.wizard.screen import font_family, screen_scale
 
 SIZES = re.compile(r"(-(?:border|padding|width|height|size)) (\{[\d ]+\}|-?\d+)")
 SHEET = "-file $imgfile -format png"
+BARRED_TOOL = re.compile(r"(element create Toolbutton\.button [^]]*?disabled \$I)\(button-dis\)")
 FONT_SIZES = {  # logical pixels
     "SunValleyCaptionFont": 12, "SunValleyBodyFont": 14, "SunValleyBodyStrongFont": 14,
     "SunValleyBodyLargeFont": 18, "SunValleySubtitleFont": 20, "SunValleyTitleFont": 26,
@@ -87,6 +88,8 @@ class Theme:
         style.configure("Wide.TButton", padding=wide)
         style.configure("Accent.TButton", padding=wide)
         style.configure("Switch.TCheckbutton", padding=self.px(4))
+        barred = style.lookup("TButton", "foreground", ["disabled"])
+        style.map("Toolbutton", foreground=[("disabled", barred)])
         line = font.nametofont(BODY, self.root).metrics("linespace")
         style.configure("Treeview", rowheight=line + self.px(6))
         self._colour_lists()
@@ -139,6 +142,7 @@ def _load(root: tkinter.Tk, scale: float) -> None:
         root.tk.setvar("easy_lora_sheet", base64.b64encode(sheet).decode())
         text = "\n".join(line for line in text.splitlines() if not line.startswith("source "))
         text = text.replace(SHEET, "-data $::easy_lora_sheet -format png")
+        text = BARRED_TOOL.sub(r"\1(empty)", text)  # else more of a button than one that works
         root.tk.eval(multiply_sizes(text, scale))
     main = (folder / "sv.tcl").read_text(encoding="utf-8")
     main = "\n".join(line for line in main.splitlines() if not line.startswith("source "))

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import tkinter
+from collections.abc import Callable
 
 from easy_scripts.wizard.theme import CAPTION, Theme
 
 DELAY = 0.6  # seconds
-WIDTH = 320  # logical pixels
+WIDTH = 420  # logical pixels
 
 
-def add_tip(widget: tkinter.Misc, text: str, theme: Theme) -> None:
-    """Show `text` beside the pointer when it rests on `widget`."""
+def add_tip(
+    widget: tkinter.Misc,
+    text: str | Callable[[], str],
+    theme: Theme,
+    under: tkinter.Misc | None = None,
+) -> None:
+    """Show `text` when the pointer rests on `widget`: beside the pointer, or else `under` that."""
 
     def make(event: tkinter.Event) -> None:
         widget.unbind("<Enter>", binding)
@@ -19,7 +25,8 @@ def add_tip(widget: tkinter.Misc, text: str, theme: Theme) -> None:
 
         colours = theme.colours
         tip = RestingTip(
-            widget, msg=text, delay=DELAY, follow=False, y_offset=theme.px(16),
+            widget, under=under, gap=theme.px(4),
+            msg=text, delay=DELAY, follow=False, y_offset=theme.px(16),
             parent_kwargs={"bg": colours.line, "padx": 1, "pady": 1},
             bg=colours.card, fg=colours.text, font=CAPTION, width=theme.px(WIDTH),
             padx=theme.px(10), pady=theme.px(6),

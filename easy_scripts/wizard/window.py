@@ -26,6 +26,7 @@ from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.draft import Draft
 from easy_scripts.wizard.drop import enable_drops
 from easy_scripts.wizard.footer import Footer
+from easy_scripts.wizard.own_files import OwnFiles
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.place import place_of, place_window
 from easy_scripts.wizard.remembered import Memory
@@ -66,7 +67,7 @@ class Wizard:
         self.facts: dict[str, Any] = {}  # what pages found out, for other pages
         self._access_keys: dict[Page, dict[str, Callable[[], None]]] = {}
         self.drops = enable_drops(root)
-        self.draft = Draft(root, self.answers, memory)
+        self.draft, self.own_files = Draft(root, self.answers, memory), OwnFiles()
         self._build()
         self.pages = [page(self) for page in plan.pages]
         self._path = [page for page in self.pages if not page.off_path]
@@ -170,7 +171,7 @@ class Wizard:
         if page.frame is None:
             page.frame = Scrolled(self._holder, self.theme)
             page.build(page.frame.body)
-        self._title.configure(text=self.texts(f"{page.name}.title"))
+        self._title.configure(text=self.texts(page.title_key))
         intro = f"{page.name}.intro"
         self._intro.configure(text=self.texts(intro) if intro in self.texts else "")
         page.frame.grid(row=0, column=0, sticky="nsew")
@@ -195,13 +196,13 @@ class Wizard:
     def back(self) -> None:
         """One page back, whatever is wrong on this one."""
         before = [i for i in range(self.current) if not self.pages[i].passed_over]
-        if self.page.can_go_back and before:
+        if self.page.can_go_back and before and self.page.may_leave():
             self.go_to(before[-1])
 
     def next(self) -> None:
         """One page on, if nothing is wrong on this one."""
         page = self.page
-        if page.next_text and page.check():
+        if page.next_text and page.check() and page.may_leave():
             page.proceed()
 
     def go_on(self) -> None:
@@ -215,7 +216,7 @@ class Wizard:
             if self.plan.read:
                 self.plan.read(self.answers.config())
         except SettingErrors as errors:
-            return {error.setting: str(error) for error in errors.errors}
+            return {error.setting: self.texts.said(error) for error in errors.errors}
         return {}
 
     def show_error(self, name: str | None, message: str) -> bool:
@@ -231,8 +232,8 @@ class Wizard:
         """Leave the wizard; asks once if work would be lost by that."""
         if self.page.busy:
             self.page.leave_busy()
-            return
-        self.end()
+        elif self.page.may_leave():
+            self.end()
 
     def end(self) -> None:
         """Keep draft and place, and close the window."""
@@ -242,6 +243,7 @@ class Wizard:
             self.memory.keep("place", place_of(root))
         for page in self.pages:
             page.closing()
+        self.own_files.close()
         for job in root.tk.splitlist(root.tk.call("after", "info")):
             root.tk.call("after", "cancel", job)
         root.destroy()

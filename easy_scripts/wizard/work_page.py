@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 import tkinter
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tkinter import ttk
+from typing import Any
 
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from easy_scripts.wizard.fold import Fold
+from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Event, Note, Problem, Saved, Stage
-from scripts.core.files import LOG_FOLDER, write_text
+from scripts.core.files import LOG_FOLDER
 
 POLL = 40  # milliseconds
 GRACE = 6000  # milliseconds before a stop may be forced
@@ -45,7 +46,6 @@ class WorkPage(Page):
         self._stage.pack(anchor="w", pady=(0, theme.px(10)))
         self._bar = ttk.Progressbar(body, maximum=1000)
         self._time = ttk.Label(body, style="Muted.TLabel")
-        self._time.pack(anchor="w", pady=(theme.px(8), theme.px(16)))
         self._problem = ttk.Label(body, style="Error.TLabel", wraplength=width)
         self._to_setting = ttk.Button(body, style="Wide.TButton")
         self._notes = ttk.Label(body, wraplength=width)
@@ -71,7 +71,7 @@ class WorkPage(Page):
 
     # --- running -------------------------------------------------------------------------
 
-    def run_config(self) -> dict:
+    def run_config(self) -> dict[str, Any]:
         """The settings that the command gets."""
         config = self.answers.config()
         if self.wizard.facts.pop("overwrite", False):
@@ -87,21 +87,20 @@ class WorkPage(Page):
         self._stopping = self._close_after = False
         self._saved: list[str] = []
         self._reset_looks()
-        config = self.wizard.memory.folder / f"{self.wizard.plan.name}-run.json"
         try:
-            write_text(config, json.dumps(self.run_config(), indent=1))
-            self._child = self.start_child(config)
+            self._child = self.start_child(self.run_config())
         except (OSError, SuiteError) as error:
-            self._show_problem(str(error))
+            self._show_problem(self.texts.said(error))
             self._ended_looks()
-            self._help.pack(anchor="w", pady=self.theme.px(12))
+            self._show_help()
             return
         self._set_busy(True)
         self._poll()
 
-    def start_child(self, config: Path) -> Child:
+    def start_child(self, config: dict[str, Any]) -> Child:
         """Start the command with `config`; subclasses may start another one."""
-        return Child(self.module, ["--config", str(config), "--events"])
+        path = self.wizard.own_files.write("run", config)
+        return Child(self.module, ["--config", str(path), "--events"])
 
     def _set_busy(self, busy: bool) -> None:
         self.busy = busy
@@ -112,8 +111,9 @@ class WorkPage(Page):
         self.wizard.footer.cancel.state(["!disabled"])
 
     def _poll(self) -> None:
-        for message in self._child.messages():
+        for message in heard(self.texts, self._child):
             if isinstance(message, Ended):
+                self.polled()
                 self._finish(message.code)
                 return
             self._show(message)
@@ -146,7 +146,11 @@ class WorkPage(Page):
 
     def _show_stage(self, stage: Stage) -> None:
         if not self._stopping:
-            self._stage.configure(text=stage.name)
+            self._stage.configure(text=self.texts.said(stage.name))
+        self._show_share(stage)
+
+    def _show_share(self, stage: Stage) -> None:
+        """How much of a stage is done."""
         if not stage.total or stage.done is None:
             self._bar.configure(mode="indeterminate")
             self._bar.start(15)
@@ -209,7 +213,12 @@ class WorkPage(Page):
         if not self._trouble:
             self._show_problem(self.texts("work.bug"))
         if code != CODE_MENDABLE or not self._trouble or not self._offer_setting():
-            self._help.pack(anchor="w", pady=self.theme.px(12))
+            self._show_help()
+        self.frame.to_top()
+
+    def _show_help(self) -> None:
+        """The ways to the log and to the doctor, below what is wrong."""
+        self._help.pack(anchor="w", pady=(0, self.theme.px(12)), after=self._problem)
 
     def _offer_setting(self) -> bool:
         """A button back to the field that is wrong; False if none is."""
@@ -229,9 +238,8 @@ class WorkPage(Page):
 
     def _reset_looks(self) -> None:
         self._stage.configure(text=self.texts("work.starting"))
-        self._bar.pack(fill="x", padx=(0, self.theme.px(12)), after=self._stage)
-        self._bar.configure(mode="indeterminate", value=0)
-        self._bar.start(15)
+        self._pack_bar()
+        self._time.pack(anchor="w", pady=(self.theme.px(8), self.theme.px(16)), after=self._bar)
         for label in (self._time, self._notes):
             label.configure(text="")
         for widget in (self._problem, self._to_setting, self._help):
@@ -240,15 +248,21 @@ class WorkPage(Page):
         self._log.delete("1.0", "end")
         self._log.configure(state="disabled")
 
+    def _pack_bar(self) -> None:
+        """Show the bar, of work that has not told how much it is."""
+        self._bar.pack(fill="x", padx=(0, self.theme.px(12)), after=self._stage)
+        self._bar.configure(mode="indeterminate", value=0)
+        self._bar.start(15)
+
     def _ended_looks(self) -> None:
         self._bar.pack_forget()
-        self._time.configure(text="")
+        self._time.pack_forget()
         self.wizard.footer.back.focus_set()
 
     def _show_problem(self, message: str) -> None:
         known = self._problem.cget("text") if self._problem.winfo_manager() else ""
         self._problem.configure(text=f"{known}\n{message}".strip())
-        self._problem.pack(anchor="w", pady=(0, self.theme.px(12)), before=self._notes)
+        self._problem.pack(anchor="w", pady=(0, self.theme.px(12)), after=self._stage)
 
     def _write_log(self, text: str) -> None:
         log = self._log

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.core.errors import SettingError, SettingErrors
+from scripts.core.usual import Range, Usual
 
 MISSING = object()
 S = TypeVar("S")
@@ -45,6 +46,10 @@ class Declaration:
     suggestions: tuple[str, ...] | None = None
     low: float | None = None
     high: float | None = None
+    usual: Usual | None = None
+    below: str | None = None
+    above: str | None = None
+    beware: str | None = None
     path: str | None = None
     shown_when: tuple[str, tuple[Any, ...]] | None = None
     aliases: tuple[str, ...] = ()
@@ -55,6 +60,12 @@ class Declaration:
     def flag(self) -> str:
         """The command-line flag: the name itself, as sd-scripts spells it."""
         return "--" + self.name
+
+    @property
+    def tells_usual(self) -> bool:
+        """Whether a range is usual that says more than the limits do."""
+        limits = Usual(self.low, self.high)
+        return self.usual not in (None, limits)
 
 
 def setting(
@@ -67,6 +78,10 @@ def setting(
     suggestions: Sequence[str] | None = None,
     low: float | None = None,
     high: float | None = None,
+    usual: Range | Usual | None = None,
+    below: str | None = None,
+    above: str | None = None,
+    beware: str | None = None,
     path: str | None = None,
     shown_when: tuple[str, Sequence[Any]] | None = None,
     aliases: Sequence[str] = (),
@@ -82,6 +97,8 @@ def setting(
         page: the wizard page, and the heading in the docs.
         choices: the only values allowed; `suggestions` are offered but others are allowed.
         low, high: the least and the greatest value allowed (numbers).
+        usual: the range that is usual, and `below` and `above`: what goes wrong outside it.
+        beware: what can go wrong with the setting, or what it costs.
         path: "file", "folder" or "output folder" when the value is one.
         shown_when: (other setting, values): the row is shown only when the other has one of them.
         aliases: the names by which other tools know the setting.
@@ -90,6 +107,8 @@ def setting(
     """
     facts = {
         "label": label, "help": help, "page": page, "low": low, "high": high, "path": path,
+        "usual": Usual(*usual) if isinstance(usual, tuple) else usual,
+        "below": below, "above": above, "beware": beware,
         "choices": tuple(choices) if choices else None,
         "suggestions": tuple(suggestions) if suggestions else None,
         "shown_when": (shown_when[0], tuple(shown_when[1])) if shown_when else None,

@@ -29,12 +29,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Start(Event):
-    """The work begins. `command` is its name, `steps` the number of steps when known."""
+    """The work begins. `command` is its name, `steps` the number of steps when known, in `epochs`
+    of `epoch_steps` each, the last of which may be cut short."""
 
     kind: ClassVar[str] = "start"
     command: str
     steps: int | None = None
     epochs: int | None = None
+    epoch_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Step(Event):
     """Training step `done` of `total` has ended.
 
     `loss` is the mean over the latest steps, `learning_rates` those of this step by group name,
-    `seconds_per_step` a mean without the first step, `memory_bytes` the device's peak.
+    `seconds_per_step` a mean without the first step, `memory_bytes` this process's peak on the
+    card; of the card's `card_bytes`, all programs together have `card_used`. `alarm` is "full" or
+    "slower" as long as something slows the training down (`scripts.training.alarm`).
     """
 
     kind: ClassVar[str] = "step"
@@ -64,6 +68,9 @@ class Step(Event):
     seconds_per_step: float | None = None
     seconds_left: float | None = None
     memory_bytes: int | None = None
+    card_used: int | None = None
+    card_bytes: int | None = None
+    alarm: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {
     f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)
 }
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
+UNSAFE_ENDINGS = (".ckpt", ".pt", ".pth", ".bin")  # of files that can hold code
+WEIGHT_ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 CACHE_FOLDER = PROJECT_FOLDER / "cache"
 LOG_FOLDER = PROJECT_FOLDER / "logs"
 
@@ -191,6 +193,20 @@ def check_output_file(
             raise SettingError(setting, f"There is a file {path} already. Choose another name, or "
                                "set overwrite to replace it.")  # fmt: skip
     check_output_folder(path.parent, setting, keep=False)
+
+
+def as_safetensors(path: Path, setting: str = "save_to") -> Path:
+    """`path` with the ending .safetensors, which may be left out; a folder stays as it is.
+
+    Raises SettingError for the ending of a kind of file that can hold harmful code.
+    """
+    ending = path.suffix.lower()
+    if ending in UNSAFE_ENDINGS:
+        raise SettingError(setting, f"{path.name} would be an unsafe kind of file. Write the "
+                           "ending .safetensors.")  # fmt: skip
+    if ending == ".safetensors" or os.path.isdir(path):
+        return path
+    return path.with_name(path.name + ".safetensors")
 
 
 def check_free_space(folder: Path, needed: int, setting: str = "save_to") -> None:

@@ -10,11 +10,15 @@ A command line that cannot be read is a SuiteError, as every other mistake of th
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from scripts.core.declare import Declaration, declarations, show_value
 from scripts.core.errors import SuiteError
+
+SHORT = {"verbose": "-v"}
+NEGATIVE = re.compile(r"-[\d.]")  # begins a number, or a list of them, and never a flag
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -43,7 +47,8 @@ def add_flags(
         group = groups[entry.page]
         options = {**_words_of(entry), "default": argparse.SUPPRESS}
         text = _flag_help(entry).replace("%", "%%")
-        group.add_argument(entry.flag, dest=entry.name, help=text, **options)
+        short = [SHORT[entry.name]] if entry.name in SHORT else []
+        group.add_argument(entry.flag, *short, dest=entry.name, help=text, **options)
         options["help"] = argparse.SUPPRESS
         for alias in entry.aliases:
             group.add_argument("--" + alias, dest=alias, **options)
@@ -68,6 +73,8 @@ def _flag_help(entry: Declaration) -> str:
     parts = [entry.help]
     if entry.choices:
         parts.append("One of: " + ", ".join(entry.choices) + ".")
+    if entry.tells_usual:
+        parts.append(f"Usual: {entry.usual.words()}.")
     if entry.default not in (None, (), {}, ""):
         parts.append(f"Default: {show_value(entry.default)}.")
     return " ".join(parts)
@@ -78,7 +85,9 @@ def read_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[st
 
     Raises SuiteError when a flag lacks its value or a word belongs to no flag.
     """
-    known, rest = parser.parse_known_args(words)
+    # argparse takes a word such as -0.5,1 for a flag, but none that begins with a space.
+    shielded = [f" {word}" if NEGATIVE.match(word) else word for word in words]
+    known, rest = parser.parse_known_args(shielded)
     strangers: dict[str, list[str]] = {}
     for word in rest:
         if word.startswith("--"):
@@ -91,4 +100,11 @@ def read_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[st
             strangers[name].append(word)
     plain = {name: words[0] if len(words) == 1 else words or True
              for name, words in strangers.items()}  # fmt: skip
-    return {**vars(known), **plain}
+    return {name: _as_given(value) for name, value in {**vars(known), **plain}.items()}
+
+
+def _as_given(value: Any) -> Any:
+    """Without the spaces that shielded numbers; a flag of another tool without words is on."""
+    if isinstance(value, list):
+        return [_as_given(word) for word in value] or True
+    return value.strip() if isinstance(value, str) and NEGATIVE.match(value.strip()) else value

@@ -72,9 +72,9 @@ def read_layout(layout: Layout, report: Report | None = None) -> ReadLayout:
                 report(Stage("Reading the pictures", min(done, total), total))
     _tell(read, layout)
     if not any(not picture.subset.is_reg for picture in read.pictures):
-        why = "; ".join(read.warnings) or "the folders are empty"
+        why = " ".join(read.warnings).rstrip(".") or "the folders are empty"
         name = "dataset_config" if layout.from_file else "train_data_dir"
-        raise SettingError(name, f"No picture can be used: {why} Replace them, or choose another "
+        raise SettingError(name, f"No picture can be used: {why}. Replace them, or choose another "
                            "folder.")  # fmt: skip
     return read
 

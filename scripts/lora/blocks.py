@@ -153,12 +153,12 @@ def _numbers(setting: str, text: str, kind: type, negative: bool = False) -> lis
                 raise ValueError
         except ValueError:
             what = "a whole number" if kind is int else "a number"
-            curves = "" if kind is int or "alpha" in setting else (
-                " or the name of a curve: " + ", ".join(CURVES)
-            )  # fmt: skip
-            allowed = "" if negative else " of 0 or more"
-            raise SettingError(setting, f'"{part.strip()}" is not {what}{allowed}. Write '
-                               f"numbers with commas between{curves}.") from None  # fmt: skip
+            advice = "Write numbers with commas between."
+            if kind is not int and "alpha" not in setting:
+                advice = ("Write numbers with commas between or the name of a curve: "
+                          f"{', '.join(CURVES)}.")  # fmt: skip
+            what += "" if negative else " of 0 or more"
+            raise SettingError(setting, f'"{part.strip()}" is not {what}. {advice}') from None
         numbers.append(kind(number))
     return numbers
 

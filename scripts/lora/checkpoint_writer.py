@@ -132,7 +132,7 @@ def write_checkpoint(
                 _merge(source, target, span)
 
     with _flushed_meanwhile(path):
-        for _ in in_threads(work, _spans(header, changes), "Merging", report, control):
+        for _ in in_threads(work, _spans(header, changes), "Merging the weights", report, control):
             pass
 
 

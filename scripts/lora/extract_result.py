@@ -46,14 +46,15 @@ def _equal_share(results: Sequence[Difference]) -> float:
 def notes(results: Sequence[Difference], pair: ModelPair, settings: ExtractSettings) -> list[str]:
     """Whether the models are related, and what was left out, in sentences."""
     relative, equal = _relative_difference(results), _equal_share(results)
-    names = f"{pair.tuned.path.name} and {pair.original.path.name}"
+    tuned, original = pair.tuned.path.name, pair.original.path.name
+    family = pair.original.family.title
     if relative > UNRELATED and not equal:
-        lines = [f"{names} are both {pair.original.family.title}, but hardly related: they differ "
-                 f"by {relative:.0%} of their weights. A LoRA can hold little of that; see that "
-                 "the original is the model that the other was made from."]  # fmt: skip
+        lines = [f"{tuned} and {original} are both {family}, but hardly related: they differ by "
+                 f"{relative:.0%} of their weights. A LoRA can hold little of that; see that the "
+                 "original is the model that the other was made from."]  # fmt: skip
     else:
-        lines = [f"{names} are both {pair.original.family.title}; {equal:.0%} of the layers are "
-                 f"equal, and the weights differ by {relative:.1%}."]  # fmt: skip
+        lines = [f"{tuned} and {original} are both {family}; {equal:.0%} of the layers are equal, "
+                 f"and the weights differ by {relative:.1%}."]  # fmt: skip
     texts = [result for result in results if not result.name.startswith("lora_unet_")]
     if texts and all(result.tensors is None for result in texts):
         lines.append("The text encoder is the same in both models, so it is left out.")

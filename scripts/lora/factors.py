@@ -7,6 +7,7 @@ known, and how its factors come from them. The formulas are those of LyCORIS, wh
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ Factors = tuple[np.ndarray, np.ndarray]  # up (out, r), down (r, in·kh·kw)
 
 class OddParts(Exception):
     """The shapes of a layer's parts do not fit together."""
+
+
+FACTOR = re.compile(  # a part of a layer that takes part in ΔW
+    r"lora_(up|down|mid)\.weight|hada_(w[12]_[ab]|t[12])|lokr_(w[12](_[ab])?|t2)|diff"
+)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ def _odd_numbers(lora: LoraFile) -> Iterator[str]:
     if broken:
         yield (f"{len(broken)} layers, such as {broken[0]}, hold values that are not numbers: the "
                "file is damaged.")  # fmt: skip
-    if untrained:
-        share = "All" if len(untrained) == len(lora.modules) else f"{len(untrained)}"
-        yield f"{share} layers are zero and do nothing: they were never trained."
+    if untrained and len(untrained) == len(lora.modules):
+        yield "All layers are zero and do nothing: they were never trained."
+    elif untrained:
+        yield f"{len(untrained)} layers are zero and do nothing: they were never trained."

@@ -19,13 +19,13 @@ Shapes = Mapping[str, tuple[int, ...]]
 SDXL_LAYOUT = OriginalLayout(layers_per_block=2, up_attention=frozenset({0, 1}))
 KOHYA_NAME = re.compile(r"lora_(unet|te\d?|prior_unet|transformer)_\w+$")
 ENDINGS = (  # of a key in PEFT's or diffusers' naming -> the part it is in kohya's
-    (re.compile(r"\.lora_A(\.default)?\.weight$"), "lora_down.weight"),
-    (re.compile(r"\.lora_B(\.default)?\.weight$"), "lora_up.weight"),
+    (re.compile(r"\.lora_A(\.[^.]+)?\.weight$"), "lora_down.weight"),
+    (re.compile(r"\.lora_B(\.[^.]+)?\.weight$"), "lora_up.weight"),
     (re.compile(r"\.lora(_linear_layer)?\.down\.weight$"), "lora_down.weight"),
     (re.compile(r"\.lora(_linear_layer)?\.up\.weight$"), "lora_up.weight"),
     (re.compile(r"(?<=_lora)\.down\.weight$"), "lora_down.weight"),
     (re.compile(r"(?<=_lora)\.up\.weight$"), "lora_up.weight"),
-    (re.compile(r"\.lora_magnitude_vector(\.default)?(\.weight)?$"), "dora_scale"),
+    (re.compile(r"\.lora_magnitude_vector(\.[^.]+?)?(\.weight)?$"), "dora_scale"),
     (re.compile(r"\.(lora_(?:down|up|mid)\.weight|dora_scale|hada_\w+|lokr_\w+)$"), ""),
     (re.compile(r"(\.lora|_lora|\.lora_linear_layer)?\.alpha$"), "alpha"),
 )

@@ -47,6 +47,8 @@ def merge_into_checkpoint(settings: MergeSettings, report: Report, control: Cont
     Raises SettingError and SuiteError (nothing is written then), and Cancelled.
     """
     base, path = settings.sd_model, settings.result
+    if settings.save_precision is not None:
+        report(Note("save_precision is left out: a checkpoint keeps its number format."))
     checkpoint = _open_base(base)
     with ExitStack() as stack:
         ingredients = open_ingredients(settings, stack)
@@ -95,8 +97,8 @@ def _plan(checkpoint: Checkpoint, ingredients: Sequence[Ingredient]) -> _Plan:
         module = parts[0][0]
         if _flat(module.shape) != _flat(place.shape):
             raise SettingError("models", f"{module.file.path.name} is for a model of another size "
-                               f"than {checkpoint.path.name}: {name} has {module.shape} there "
-                               f"and {place.shape} here.")  # fmt: skip
+                               f"than {checkpoint.path.name} ({name}). Choose a LoRA and a "
+                               "checkpoint that belong together.")  # fmt: skip
         changes[place.key].append((place, parts))
     if not changes:
         raise SettingError("models", f"{checkpoint.path.name} has none of the layers that "

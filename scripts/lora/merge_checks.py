@@ -31,6 +31,9 @@ def check_something_left(parts: Mapping[str, Sequence[Part]], sums: Sequence[Sto
     As a rule the first module shows that something is left, and no other is looked at.
     """
     if all(_is_nothing(_norm_stored(one), parts[one.name]) for one in sums):
+        if not any(_norm_of(part) for of_module in parts.values() for part in of_module):
+            raise SettingError("models", "These LoRAs change nothing: all their values are 0. "
+                               "Choose LoRAs that were trained.")  # fmt: skip
         raise SettingError("ratios", "With these strengths nothing would be left: the LoRAs cancel "
                            "each other out, or count too little for the number format. Choose "
                            "other strengths.")  # fmt: skip
@@ -64,8 +67,11 @@ def _is_nothing(left: float, parts: Sequence[Part]) -> bool:
     """Whether `left` is no more than rounding of the parts' norms."""
     if not left:
         return True
-    whole = 0.0
-    for module, weight in parts:
-        up, down, scale = module.factors()
-        whole += abs(weight * scale) * float(np.linalg.norm(up @ down))
-    return left <= NOTHING * whole
+    return left <= NOTHING * sum(map(_norm_of, parts))
+
+
+def _norm_of(part: Part) -> float:
+    """The Frobenius norm of weight·ΔW."""
+    module, weight = part
+    up, down, scale = module.factors()
+    return abs(weight * scale) * float(np.linalg.norm(up @ down))

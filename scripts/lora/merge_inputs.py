@@ -41,8 +41,9 @@ class Ingredient:
     @property
     def title(self) -> str:
         """Its strength and name, as in "0.7 x name"."""
-        blocks = " by block" if self.block_text else ""
-        return f"{self.ratio:g}{blocks} x {self.lora.path.stem}"
+        if self.block_text:
+            return f"{self.ratio:g} by block x {self.lora.path.stem}"
+        return f"{self.ratio:g} x {self.lora.path.stem}"
 
 
 def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredient]:
@@ -56,7 +57,11 @@ def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredie
     ingredients = []
     for index, (lora, ratio) in enumerate(zip(loras, settings.strengths, strict=True)):
         text = settings.block_ratios_of(index)
-        ingredient = Ingredient(lora, ratio, read_block_ratios(text, family or "sd1"), text)
+        try:
+            blocks = read_block_ratios(text, family or "sd1")
+        except SettingError as error:
+            raise SettingError("block_ratios", f"For {lora.path.name}: {error}") from error
+        ingredient = Ingredient(lora, ratio, blocks, text)
         if any(ingredient.weight(name) for name in lora.modules):
             ingredients.append(ingredient)
     if not ingredients:
@@ -111,7 +116,8 @@ def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
                 module.check_kind()
                 raise SettingError("models", f"{module.file.path.name} and "
                                    f"{others[0][0].file.path.name} are for models of different "
-                                   f"sizes ({name}): they cannot be merged.")  # fmt: skip
+                                   f"sizes ({name}): they cannot be merged. Choose LoRAs for one "
+                                   "model.")  # fmt: skip
             others.append((module, weight))
     return parts
 

@@ -20,7 +20,14 @@ from typing import Any
 import numpy as np
 
 from scripts.core.errors import SettingError, SuiteError
-from scripts.lora.factors import Layer, OddParts, kronecker_factors, make_factors, read_layer
+from scripts.lora.factors import (
+    FACTOR,
+    Layer,
+    OddParts,
+    kronecker_factors,
+    make_factors,
+    read_layer,
+)
 from scripts.lora.layer_keys import LayerKeys, read_layer_keys
 from scripts.lora.low_rank import Decomposition, KroneckerDecomposition, decompose
 from scripts.lora.peft_alpha import read_peft_config, stated_alpha
@@ -120,6 +127,11 @@ class LoraModule:
             raise SuiteError(f"{self.file.path.name} holds {self.name} of a kind "
                              f"({self.network_type}) that cannot be turned into a LoRA. Choose a "
                              "LoRA, LoCon, LoHa or LoKr file.")  # fmt: skip
+        strange = [part for part in self.layer.weights if not FACTOR.fullmatch(part)]
+        if strange:
+            raise SuiteError(f"{self.file.path.name} holds {self.name} with a part of unknown "
+                             f"effect ({strange[0]}). Choose a file with layers of up and down "
+                             "alone.")  # fmt: skip
 
     def read(self, part: str) -> np.ndarray:
         """One part (such as "lora_up.weight" or "dora_scale") in float32.

@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+PEFT_CONFIG = "lora_adapter_metadata"  # the key under which diffusers keeps it
+
 
 def read_peft_config(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """The config by name, as diffusers keeps it; empty when there is none that can be read."""
     try:
-        if "lora_adapter_metadata" in metadata:
-            content = json.loads(metadata["lora_adapter_metadata"])
+        if PEFT_CONFIG in metadata:
+            content = json.loads(metadata[PEFT_CONFIG])
         elif path.stem == "adapter_model":
             content = json.loads(path.with_name("adapter_config.json").read_text(encoding="utf-8"))
         else:

@@ -4,15 +4,17 @@
         for resized in resize_lora(lora, [Size(32), Size(8)], "F16", report, control):
             write_tensors(..., resized.tensors, resized.metadata)
 
-The strength stays: alpha / dim of every layer is kept. Where a dynamic method gives each layer a
-dim of its own, alpha is that of the largest for all, and the numbers make up for it: diffusers
-reads LoRAs whose layers have different alphas at a wrong strength. A layer that is no larger than
+The strength stays: alpha / dim of every layer is kept. Where that would give layers different
+alphas that had one before, and where a dynamic method gives each layer a dim of its own, all Linear
+layers get one alpha, all convolutions one, and the numbers make up for it: diffusers reads LoRAs
+whose layers have different alphas at a wrong strength. Otherwise a layer that is no larger than
 asked for keeps its numbers. LoHa and LoKr become LoRAs, through their ΔW.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -96,11 +98,12 @@ def resize_lora(
     results = [ResizedLora(size) for size in sizes]
 
     modules = list(lora.modules.values())
-    largest = {kind: max((_largest_rank(module) for module in modules if module.is_conv == kind),
-                         default=1) for kind in (False, True)}  # fmt: skip
+    alphas = {is_conv: [_alpha_of_all([module for module in modules if module.is_conv == is_conv],
+                                      size) for size in sizes]
+              for is_conv in {module.is_conv for module in modules}}  # fmt: skip
 
     def work(module: LoraModule) -> list[_ResizedModule]:
-        return _resize_module(module, sizes, dtype, largest[module.is_conv])
+        return _resize_module(module, sizes, alphas[module.is_conv], dtype)
 
     for done in in_threads(work, modules, f"Resizing {lora.path.name}", report, control):
         for result, part in zip(results, done, strict=True):
@@ -128,14 +131,30 @@ def _comment(lora: LoraFile, size: Size) -> str:
     return f"dimension is resized from {before} to {size.rank}{conv}"
 
 
+def _alpha_of_all(modules: Sequence[LoraModule], size: Size) -> float | None:
+    """The alpha for all modules of a kind: the one that most have when alpha / dim is kept. With a
+    dynamic method, the dim counts that the largest may have. None where they have different alphas
+    already."""
+    if size.method is None and len({one.alpha for one in modules if one.layer.kind == "lora"}) > 1:
+        return None
+    ranks = [_largest_rank(module) for module in modules]
+    if size.method is not None:
+        ranks = [max(ranks)] * len(ranks)
+    limit = size.largest(modules[0].is_conv)
+    alphas = Counter(
+        module.scale * min(limit, rank) for module, rank in zip(modules, ranks, strict=True)
+    )
+    return alphas.most_common(1)[0][0]
+
+
 def _resize_module(
-    module: LoraModule, sizes: Sequence[Size], dtype: str, largest: int
+    module: LoraModule, sizes: Sequence[Size], alphas: Sequence[float | None], dtype: str
 ) -> list[_ResizedModule]:
-    """The module at each size; `largest` is the largest rank of all modules of its kind."""
+    """The module at each size, with the alpha for that size; None keeps alpha / dim."""
     found, scale = module.decomposition(without_magnitude=True), module.scale
     values = abs(scale) * found.singular_values
     results = []
-    for size in sizes:
+    for size, alpha_of_all in zip(sizes, alphas, strict=True):
         rank = choose_rank(values, size, size.largest(module.is_conv))
         tensors = {}
         if module.network_type == "dora":
@@ -146,11 +165,21 @@ def _resize_module(
             rank, pair = module.rank, (None, None)
         else:
             pair = found.truncated(rank)
-        dim = rank if size.method is None else min(size.largest(module.is_conv), largest)
-        alpha = scale * dim
-        tensors |= _factors_as_stored(module, pair, rank / dim, alpha, dtype)
+        alpha = scale * rank if alpha_of_all is None else alpha_of_all
+        stored, alpha = _storable_alpha(alpha, rank, dtype)
+        tensors |= _factors_as_stored(module, pair, scale * rank / alpha, dtype)
+        tensors["alpha"] = stored
         results.append(_ResizedModule(module, values, rank, alpha, tensors))
     return results
+
+
+def _storable_alpha(alpha: float, rank: int, dtype: str) -> tuple[RawTensor, float]:
+    """The alpha as `dtype` can hold it; one that it cannot hold at all becomes the rank."""
+    stored = to_precision(np.float32(alpha), dtype)
+    rounded = float(decoded(memoryview(stored.data), dtype)[0])
+    if rounded == 0 or not math.isfinite(rounded):
+        return _storable_alpha(rank, rank, dtype)
+    return stored, rounded
 
 
 def _stays(module: LoraModule, size: Size, rank: int) -> bool:
@@ -172,28 +201,18 @@ def _magnitude(module: LoraModule, dtype: str) -> RawTensor:
 def _factors_as_stored(
     module: LoraModule,
     pair: tuple[np.ndarray | None, np.ndarray | None],
-    share: float,
-    alpha: float,
+    factor: float,
     dtype: str,
 ) -> dict[str, RawTensor]:
-    """The tensors of a module; `pair` of None keeps the factors of the file, whose product is
-    multiplied by `share`.
-
-    An alpha that `dtype` cannot hold exactly is made up for in both factors, so that the strength
-    stays.
-    """
-    stored = to_precision(np.float32(alpha), dtype)
-    rounded = float(decoded(memoryview(stored.data), dtype)[0])
-    if rounded == 0 or not math.isfinite(rounded):
-        rank = module.rank if pair[0] is None else pair[0].shape[1]
-        rounded = math.copysign(rank, alpha)
-        stored = to_precision(np.float32(rounded), dtype)
-    root = np.float32(math.sqrt(share * alpha / rounded))
-    tensors = {"alpha": stored}
+    """The factors of a module, with their product multiplied by `factor`; `pair` of None takes
+    those of the file."""
+    root = np.float32(math.sqrt(abs(factor)))
+    factors = {UP: np.copysign(root, np.float32(factor)), DOWN: root}
+    tensors = {}
     outputs, columns = module.shape[0], module.shape[1:]
     for part, array in zip((UP, DOWN), pair, strict=True):
         key = module.parts.get(part, "")
-        if array is None and root == 1 and module.file.dtypes[key] == dtype:
+        if array is None and factors[UP] == 1 and module.file.dtypes[key] == dtype:
             tensors[part] = RawTensor(dtype, module.file.shapes[key], module.file.raw(key))
             continue
         if array is None:
@@ -202,5 +221,5 @@ def _factors_as_stored(
             array = array.reshape(outputs, -1, *[1] * len(columns[1:]))
         else:
             array = array.reshape(-1, *columns)
-        tensors[part] = to_precision(array * root, dtype)
+        tensors[part] = to_precision(array * factors[part], dtype)
     return tensors

@@ -6,13 +6,18 @@ Everything that can be seen from the headers is checked for all files before the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
-from scripts.core.files import check_output_file, read_text
+from scripts.core.files import (
+    WEIGHT_ENDINGS,
+    as_safetensors,
+    check_output_file,
+    read_text,
+)
 from scripts.lora.modules import LoraFile, open_lora
 from scripts.lora.number_formats import PRECISIONS
 from scripts.lora.ranks import Size
@@ -20,7 +25,6 @@ from scripts.lora.resize import ResizedLora, changes_anything, check_size, resiz
 from scripts.lora.result_metadata import common
 from scripts.lora.tensor_files import write_tensors
 from scripts.settings.resize import ResizeSettings, dynamic_error
-from scripts.settings.several import LORA_ENDINGS
 
 WRITABLE = ("F16", "BF16", "F32")
 
@@ -32,15 +36,6 @@ class Job:
     path: Path
     sizes: tuple[Size, ...]
     outputs: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A LoRA, the sizes that it can be brought to, and why not to the others."""
-
-    path: Path
-    sizes: list[Size] = field(default_factory=list)
-    refused: dict[Size, SettingError] = field(default_factory=dict)
 
 
 def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
@@ -91,73 +86,70 @@ def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
 
 
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
-    """The jobs of these settings, checked as far as headers tell: each LoRA at the sizes that it
-    can be brought to. Raises SettingError, also for a size that is too large for all."""
-    sizes = _sizes(settings)
-    found = {one.path: one for one in _files(settings.model, sizes, report)}
-    files = list(found)
-    if not files:
+    """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
+    wanted = dict(_wanted(settings.model, _sizes(settings), report))
+    if not wanted:
         raise SettingError("model", "There is no LoRA there that is larger than the size asked "
                            "for. Choose other files.")  # fmt: skip
-    for size in sizes:
-        if all(size in one.refused for one in found.values()):
-            raise found[files[0]].refused[size]
-    several = len(files) * len(sizes) > 1
+    several = sum(map(len, wanted.values())) > 1 or any(map(os.path.isdir, settings.model))
     jobs, taken = [], set()
-    for path, one in found.items():
-        for error in list(one.refused.values())[:1]:
-            report(Note(f"Left out: {error}"))
-        outputs = tuple(_output(settings.save_to, path, size, several) for size in one.sizes)
+    for path, sizes in wanted.items():
+        outputs = tuple(_output(settings.save_to, path, size, several) for size in sizes)
         for output in outputs:
             if output in taken:
                 raise SettingError("save_to", f"Two results would get the same name {output.name}. "
                                    "Resize them one after the other, each with a "
                                    "name of its own.")  # fmt: skip
             taken.add(output)
-        if outputs:
-            jobs.append(Job(path, tuple(one.sizes), outputs))
+        jobs.append(Job(path, sizes, outputs))
     for output in sorted(taken):
-        check_output_file(output, files, settings.overwrite)
+        check_output_file(output, wanted, settings.overwrite)
     return jobs
 
 
-def _files(
-    paths: tuple[Path, ...], sizes: tuple[Size, ...], report: Report
-) -> Iterator[_Candidate]:
-    """The LoRA files; what a folder holds else is told of and left out."""
+def _wanted(
+    paths: Sequence[Path], sizes: tuple[Size, ...], report: Report
+) -> Iterator[tuple[Path, tuple[Size, ...]]]:
+    """The LoRA files with the sizes that each can be brought to; what is left out is told of.
+
+    Raises SettingError when one thing alone is asked for, and it cannot be done.
+    """
+    single = len(paths) * len(sizes) == 1
     for path in paths:
         if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
-                yield _candidate(lora, sizes)
+                possible = sizes if single else _possible(lora, sizes, report)
+                for size in possible:
+                    check_size(lora, size)
+            if possible:
+                yield path, possible
             continue
         for file in _content(path):
-            if file.suffix.lower() not in LORA_ENDINGS or file.name.startswith("."):
+            if file.suffix.lower() not in WEIGHT_ENDINGS or file.name.startswith("."):
                 continue
             try:
                 with open_lora(file) as lora:
-                    candidate = _candidate(lora, sizes)
-                    wanted = any(changes_anything(lora, size) for size in candidate.sizes)
-                if not candidate.sizes:
-                    raise candidate.refused[sizes[0]]
+                    possible = _possible(lora, sizes, report)
+                    changed = any(changes_anything(lora, size) for size in possible)
             except SuiteError as error:
                 report(Note(f"Left out: {error}"))
                 continue
-            if wanted:
-                yield candidate
-            else:
+            if changed:
+                yield file, possible
+            elif possible:
                 report(Note(f"Left out: {file.name} is no larger than that already."))
 
 
-def _candidate(lora: LoraFile, sizes: tuple[Size, ...]) -> _Candidate:
-    candidate = _Candidate(lora.path)
+def _possible(lora: LoraFile, sizes: Sequence[Size], report: Report) -> tuple[Size, ...]:
+    """Those sizes that are no larger than the LoRA. Raises SuiteError when it cannot be resized."""
+    possible = []
     for size in sizes:
         try:
             check_size(lora, size)
+            possible.append(size)
         except SettingError as error:
-            candidate.refused[size] = error
-        else:
-            candidate.sizes.append(size)
-    return candidate
+            report(Note(f"Left out: {error}"))
+    return tuple(possible)
 
 
 def _content(folder: Path) -> list[Path]:
@@ -224,30 +216,27 @@ def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path
     name = f"{path.stem}-{size.title}.safetensors"
     if save_to is None:
         return path.with_name(name)
-    is_file = save_to.suffix.lower() in LORA_ENDINGS
+    is_file = save_to.suffix.lower() in WEIGHT_ENDINGS
     if save_to.is_dir() or (several and not is_file):
         return save_to / name
     if several:
         raise SettingError("save_to", f"Several files are made, and {save_to.name} is one file. "
                            "Give a folder.")  # fmt: skip
-    if is_file and save_to.suffix.lower() != ".safetensors":
-        raise SettingError("save_to", f"{save_to.name} would be an unsafe kind of file. Write the "
-                           "ending .safetensors.")  # fmt: skip
-    return save_to if is_file else save_to.with_name(save_to.name + ".safetensors")
+    return as_safetensors(save_to)
 
 
 def _notes(lora: LoraFile) -> Iterator[str]:
     titles = {"loha": "LoHa", "lokr": "LoKr", "tucker": "Tucker (CP)", "diff": "full matrix"}
     for network_type, title in titles.items():
         if count := lora.network_types.get(network_type):
-            yield (f"{lora.path.name}: {count} {title} layers become layers of a plain LoRA, "
-                   "through what they do.")  # fmt: skip
+            yield (f"{lora.path.name}: what is {title} becomes a plain LoRA of the same effect "
+                   f"(layers: {count}).")  # fmt: skip
     if lora.naming != "kohya":
         yield (f"{lora.path.name} has the names of {lora.naming}; the result has those of kohya, "
                "which all programs read.")  # fmt: skip
     if lora.others:
-        yield (f"{lora.path.name} holds {len(lora.others)} tensors that belong to no layer, such "
-               f"as {lora.others[0]}; they are kept as they are.")  # fmt: skip
+        yield (f"{lora.path.name} holds what belongs to no layer, such as {lora.others[0]}: it is "
+               "kept as it is.")  # fmt: skip
 
 
 def _facts(lora: LoraFile, resized: ResizedLora, output: Path) -> dict:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from scripts.lora.layer_keys import stated_family
+from scripts.lora.peft_alpha import PEFT_CONFIG
 from scripts.models.families import FAMILIES
 
 MIXED = "Dynamic"  # what sd-scripts writes where the modules have different sizes
@@ -44,12 +45,13 @@ def result_metadata(
     """The metadata of a LoRA with modules of these sizes that was made from one with `source`.
 
     `comment` goes in front of the training comment, as sd-scripts does it. Hashes are left out:
-    saving adds those of the result.
+    saving adds those of the result. So is PEFT's config, whose names and sizes are the source's.
     """
     metadata = {
         key: value
         for key, value in source.items()
-        if not key.startswith(("sshs_", "modelspec.hash")) and key != "ss_network_args"
+        if not key.startswith(("sshs_", "modelspec.hash"))
+        and key not in ("ss_network_args", PEFT_CONFIG)
     }
     before = source.get("ss_training_comment", "None")
     metadata["ss_training_comment"] = comment if before == "None" else f"{comment}; {before}"

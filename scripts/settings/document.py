@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scripts.core.declare import Declaration, declarations, show_value
 from scripts.core.files import PROJECT_FOLDER, write_text
+from scripts.core.usual import range_words
 from scripts.settings.draw_versions import DrawSettings
 from scripts.settings.extract import ExtractSettings
 from scripts.settings.merge import MergeSettings
@@ -59,12 +60,24 @@ def _description(entry: Declaration) -> str:
     if entry.choices:
         parts.append("One of: " + ", ".join(f"`{choice}`" for choice in entry.choices) + ".")
     if entry.low is not None and entry.high is not None:
-        parts.append(f"From {entry.low:g} to {entry.high:g}.")
+        parts.append(f"From {range_words((entry.low, entry.high))}.")
     elif entry.low:
         parts.append(f"At least {entry.low:g}.")
+    parts += _advice(entry)
     if entry.aliases:
         parts.append("Also: " + ", ".join(f"`{alias}`" for alias in entry.aliases) + ".")
     return " ".join(parts).replace("|", "\\|")
+
+
+def _advice(entry: Declaration) -> Iterator[str]:
+    """What is usual, and what goes wrong."""
+    if entry.tells_usual:
+        yield f"Usual: {entry.usual.words()}."
+    for title, text in (("Too low", entry.below), ("Too high", entry.above)):
+        if text:
+            yield f"*{title}:* {text}"
+    if entry.beware:
+        yield entry.beware
 
 
 def main(place: Path = PLACE) -> None:

@@ -52,10 +52,12 @@ class DrawSettings:
     clip_skip: int | None = setting(
         None, label="Clip skip", page="Base model", low=1, high=12,
         help="Which of the last text encoder layers to use: 1 for realistic models, 2 for anime "
-        "models; not used with SDXL.")
+        "models; not used with SDXL.",
+        usual=(1, 2), above="Prompts are understood less and less.")
     max_token_length: int = setting(
         75, label="Longest prompt (tokens)", page="Base model", low=75, high=225, advanced=True,
-        help="How many tokens of a prompt are used: 75, 150 or 225.")
+        help="How many tokens of a prompt are used: 75, 150 or 225.",
+        usual=(75, 225))
     mixed_precision: str | None = setting(
         None, label="Precision", page="Base model", choices=("no", "fp16", "bf16"), advanced=True,
         help="Number format while drawing; when not set, the best one that the device has.")
@@ -72,7 +74,9 @@ class DrawSettings:
         STRENGTHS, label="Strengths", page="Versions", read=read_numbers,
         aliases=["network_mul"],
         help="How strongly each LoRA acts, one column for each, such as 0.6,0.8,1. With 0 the base "
-        "model is drawn alone too, once.")
+        "model is drawn alone too, once.",
+        usual=(0, 1), below="The LoRA works against what it has learnt.",
+        above="Colours glare and shapes warp.")
     prompts: tuple[Any, ...] | Path | None = setting(
         None, label="Prompts", page="Pictures", path="file", read=read_prompts,
         aliases=["sample_prompts", "prompt", "from_file"],
@@ -81,24 +85,34 @@ class DrawSettings:
         "--s 28.")
     most_prompts: int | None = setting(
         None, label="Only the first prompts", page="Pictures", low=1, advanced=True,
-        help="Draw only so many of the prompts, from the first on.")
+        help="Draw only so many of the prompts, from the first on.",
+        usual=(1, 10), above="Drawing takes long: a picture for each prompt, version and strength.")
     width: int | None = setting(
         None, label="Width", page="Pictures", low=64, high=4096, aliases=["W"],
-        help="The width of the pictures in pixels; what suits the base model when not set.")
+        help="The width of the pictures in pixels; what suits the base model when not set.",
+        usual=(512, 1024), below="Faces and small things stay blurred.",
+        above="Doubled bodies; the base models were made for less.")
     height: int | None = setting(
         None, label="Height", page="Pictures", low=64, high=4096, aliases=["H"],
-        help="The height of the pictures in pixels; what suits the base model when not set.")
+        help="The height of the pictures in pixels; what suits the base model when not set.",
+        usual=(512, 1024), below="Faces and small things stay blurred.",
+        above="Doubled bodies; the base models were made for less.")
     seed: int = setting(
         42, label="Seed", page="Pictures", low=0, high=4294967295,
         help="The first prompt's seed, the same for all versions and strengths; the next prompts "
-        "have the next numbers.")
+        "have the next numbers.",
+        usual=(0, 4294967295))
     steps: int = setting(
         30, label="Sampling steps", page="Pictures", low=1, high=1000, aliases=["sample_steps"],
-        help="How many steps a picture is drawn in; 20 to 30.")
+        help="How many steps a picture is drawn in; 20 to 30.",
+        usual=(20, 30), below="Pictures are unfinished: blurred and coarse.",
+        above="Slower, without looking better.")
     guidance: float = setting(
         7.5, label="Guidance", page="Pictures", low=0, high=100,
         aliases=["scale", "guidance_scale", "cfg_scale"],
-        help="How closely a picture follows its prompt (CFG scale): 5 to 8; 1 turns it off.")
+        help="How closely a picture follows its prompt (CFG scale): 5 to 8; 1 turns it off.",
+        usual=(5, 8), below="The prompt is hardly followed.",
+        above="Colours glare and pictures look burnt.")
     sampler: str = setting(
         "ddim", label="Sampler", page="Pictures", suggestions=SAMPLERS,
         aliases=["sample_sampler"],

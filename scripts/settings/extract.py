@@ -9,7 +9,8 @@ from typing import Any
 
 from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
-from scripts.settings.resize import METHODS, dynamic_error
+from scripts.core.files import as_safetensors
+from scripts.settings.resize import METHODS, USUAL_PARAM, dynamic_error
 from scripts.settings.train_reading import read_precision
 
 NOT_NEEDED = {  # keys of sd-scripts' extraction
@@ -32,18 +33,23 @@ class ExtractSettings:
     # fmt: off
     model_org: Path | None = setting(
         None, label="Original model", page="Models", path="file",
-        help="The checkpoint that the other was made from, such as the plain Stable Diffusion.")
+        help="The checkpoint that the other was made from, such as the plain Stable Diffusion.",
+        beware="If the other was made from another model, the LoRA holds that difference too.")
     model_tuned: Path | None = setting(
         None, label="Tuned model", page="Models", path="file",
         help="The checkpoint whose difference from the original becomes the LoRA.")
     dim: int = setting(
         64, label="LoRA size (dim)", page="Size", low=1, high=4096,
         help="The dim of the LoRA, from 4 to 128. With a dynamic method it is the largest that a "
-        "layer may get.")
+        "layer may get.",
+        usual=(4, 128), below="Much of the difference is lost.",
+        above="Large files, without looking better.")
     conv_dim: int | None = setting(
         None, label="Size of convolutions", page="Size", low=1, high=4096, advanced=True,
         help="The dim of 3x3 convolutions. Not set: the convolutions between the attention blocks "
-        "are left out, which makes a smaller LoRA that every program reads.")
+        "are left out, which makes a smaller LoRA that every program reads.",
+        usual=(4, 64), below="Textures of the tuned model are lost.",
+        above="Large files, without looking better.")
     dynamic_method: str | None = setting(
         None, label="Dynamic method", page="Size", choices=METHODS, advanced=True,
         help="Let each layer get the dim that it needs, by its singular values: those above the "
@@ -53,33 +59,37 @@ class ExtractSettings:
         None, label="Dynamic value", page="Size", advanced=True,
         shown_when=("dynamic_method", METHODS),
         help="The number of the dynamic method: above 1 for sv_ratio, such as 8; between 0 and 1 "
-        "for the others, such as 0.95.")
+        "for the others, such as 0.95.",
+        usual=USUAL_PARAM, below="Much of the difference is lost.",
+        above="Hardly anything is cut away, and the file is large.")
     clamp_quantile: float | None = setting(
         None, label="Clamp quantile", page="Size", low=0.5, high=1, advanced=True,
         help="Cut the largest numbers of the factors off at this quantile, such as 0.99, as "
-        "sd-scripts does; much of the difference is lost by that. Not set: nothing is cut off.")
+        "sd-scripts does; much of the difference is lost by that. Not set: nothing is cut off.",
+        usual=(0.99, 1), below="Most of the difference is lost.")
     no_text_encoder: bool = setting(
         False, label="Leave out the text encoder", page="Size", advanced=True,
         help="Take the difference of the U-Net alone. A text encoder in which nothing differs is "
-        "left out anyway.")
+        "left out anyway.",
+        beware="Words that the tuned model learnt are missing in the LoRA.")
     save_to: Path | None = setting(
         None, label="Save as", page="Result", path="output file",
         help="The new .safetensors file.")
     overwrite: bool = setting(
         False, label="Replace an older file", page="Result",
-        help="Save even if there is a file of that name already.")
+        help="Save even if there is a file of that name already.",
+        beware="The older file is gone for good.")
     save_precision: str | None = setting(
         None, label="Number format", page="Result", choices=["float", "fp16", "bf16"],
         read=read_precision, advanced=True,
-        help="The number format of the LoRA; not set: fp16.")
+        help="The number format of the LoRA; not set: fp16.",
+        beware="float doubles the file and looks no better.")
     # fmt: on
 
     @property
     def result(self) -> Path:
-        """`save_to` with its ending, which may be left out."""
-        name = self.save_to.name
-        ending = "" if name.lower().endswith(".safetensors") else ".safetensors"
-        return self.save_to.with_name(name + ending)
+        """`save_to` with its ending, which may be left out. Raises SettingError for another one."""
+        return as_safetensors(self.save_to)
 
 
 def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, list[str]]:
@@ -92,15 +102,15 @@ def read_extract_settings(values: Mapping[str, Any]) -> tuple[ExtractSettings, l
 
 def _check_together(settings: ExtractSettings) -> list[SettingError]:
     errors = []
-    for name, what in (("model_org", "original"), ("model_tuned", "tuned")):
+    for name, message in (
+        ("model_org", "The original model is not given. Choose its file."),
+        ("model_tuned", "The tuned model is not given. Choose its file."),
+    ):
         if getattr(settings, name) is None:
-            errors.append(SettingError(name, f"The {what} model is not given. Choose its file."))
+            errors.append(SettingError(name, message))
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip
-    elif settings.save_to.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
-        errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
-                                   "file. Write the ending .safetensors."))  # fmt: skip
     method, param = settings.dynamic_method, settings.dynamic_param
     if method is None and param is not None:
         errors.append(SettingError("dynamic_method", "A dynamic value is given, but no method. "

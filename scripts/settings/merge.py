@@ -9,6 +9,7 @@ from typing import Any
 
 from scripts.core.declare import build, notes_on, read_int, setting, show_value
 from scripts.core.errors import SettingError
+from scripts.core.files import as_safetensors
 from scripts.settings.several import read_numbers, read_paths
 from scripts.settings.train_reading import read_precision
 
@@ -59,11 +60,14 @@ class MergeSettings:
     # fmt: off
     models: tuple[Path, ...] = setting(
         (), label="LoRAs", page="LoRAs", path="file", read=read_paths,
-        help="The LoRA files to merge, of the same Stable Diffusion family.")
+        help="The LoRA files to merge, of the same Stable Diffusion family.",
+        beware="LoRAs that each change everything, such as two styles, disturb one another.")
     ratios: tuple[float, ...] = setting(
         (), label="Strengths", page="LoRAs", read=read_numbers,
         help="How strongly each LoRA counts, in their order: 1 is its full effect, below 0 turns "
-        "it round. Not set: even shares, which are 1 for a single LoRA.")
+        "it round. Not set: even shares, which are 1 for a single LoRA.",
+        usual=(0, 1), below="The LoRA works against what it has learnt.",
+        above="Colours glare and shapes warp, as when several add up to far above 1.")
     block_ratios: tuple[str, ...] = setting(
         (), label="Strengths by block", page="LoRAs", read=read_lists, advanced=True,
         aliases=["lbws"],
@@ -74,35 +78,40 @@ class MergeSettings:
     sd_model: Path | None = setting(
         None, label="Checkpoint", page="Result", path="file",
         help="A whole model, as .safetensors, to merge the LoRAs into; the result is a whole model "
-        "then. Not set: the result is a LoRA.")
+        "then. Not set: the result is a LoRA.",
+        beware="What is merged into a model cannot be taken out of it again.")
     save_to: Path | None = setting(
         None, label="Save as", page="Result", path="output file",
         help="The new .safetensors file.")
     overwrite: bool = setting(
         False, label="Replace an older file", page="Result",
-        help="Save even if there is a file of that name already.")
+        help="Save even if there is a file of that name already.",
+        beware="The older file is gone for good.")
     new_rank: int | str = setting(
         AUTO, label="LoRA size (dim)", page="Result", read=read_rank, low=1, high=4096,
         suggestions=[AUTO, EXACT, "16", "32", "64", "128"], shown_when=("sd_model", [None]),
         help="auto is the smallest size that keeps 99 % of the sum, exact keeps all of it and "
-        "makes a large file; or a number from 4 to 128.")
+        "makes a large file; or a number from 4 to 128.",
+        usual=(4, 128), below="Much of the sum is lost, the more the more LoRAs there are.",
+        above="Large files, without looking better.")
     new_conv_rank: int | None = setting(
         None, label="Size of convolutions", page="Result", low=1, high=4096, advanced=True,
         shown_when=("sd_model", [None]),
-        help="The size for 3x3 convolutions, if the LoRAs have them. Not set: as new_rank says.")
+        help="The size for 3x3 convolutions, if the LoRAs have them. Not set: as new_rank says.",
+        usual=(4, 64), below="Textures that were learnt are lost.",
+        above="Large files, without looking better.")
     save_precision: str | None = setting(
         None, label="Number format", page="Result", choices=["float", "fp16", "bf16"],
         read=read_precision, advanced=True, shown_when=("sd_model", [None]),
         help="The number format of the result; not set: as the LoRAs have. A checkpoint keeps its "
-        "own.")
+        "own.",
+        beware="float doubles the file and looks no better.")
     # fmt: on
 
     @property
     def result(self) -> Path:
-        """`save_to` with its ending, which may be left out."""
-        name = self.save_to.name
-        ending = "" if name.lower().endswith(".safetensors") else ".safetensors"
-        return self.save_to.with_name(name + ending)
+        """`save_to` with its ending, which may be left out. Raises SettingError for another one."""
+        return as_safetensors(self.save_to)
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -146,11 +155,8 @@ def _check_result(settings: MergeSettings) -> list[SettingError]:
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip
-    elif settings.save_to.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin"):
-        errors.append(SettingError("save_to", f"{settings.save_to.name} would be an unsafe kind of "
-                                   "file. Write the ending .safetensors."))  # fmt: skip
     if settings.sd_model is not None:
-        for name, unset in (("new_rank", AUTO), ("new_conv_rank", None), ("save_precision", None)):
+        for name, unset in (("new_rank", AUTO), ("new_conv_rank", None)):
             if getattr(settings, name) != unset:
                 errors.append(SettingError(name, f"{name} is for a LoRA as the result, and with "
                                            "sd_model a checkpoint is made. Leave one of them "

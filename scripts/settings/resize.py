@@ -9,10 +9,13 @@ from typing import Any
 
 from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
+from scripts.core.usual import Usual
 from scripts.settings.several import read_numbers, read_paths, read_sizes
 from scripts.settings.train_reading import read_precision
 
 METHODS = ("sv_ratio", "sv_cumulative", "sv_fro")
+USUAL_PARAM = Usual(by=("dynamic_method", {"sv_ratio": (2, 20), "sv_cumulative": (0.8, 0.99),
+                                           "sv_fro": (0.8, 0.99)}))  # fmt: skip
 NOT_NEEDED = {"device": "no graphics card is needed."}  # keys of sd-scripts' resize command
 
 
@@ -27,10 +30,14 @@ class ResizeSettings:
     new_rank: tuple[int, ...] = setting(
         (), label="New size (dim)", page="Size", read=read_sizes,
         help="The new dim, such as 32; several, such as 8,16,32, make a file of each size. With a "
-        "dynamic method it is the largest dim that a layer may get.")
+        "dynamic method it is the largest dim that a layer may get.",
+        usual=(8, 64), below="Fine detail of the LoRA is lost.",
+        above="The file stays large; above the old size nothing is gained.")
     new_conv_rank: int | None = setting(
         None, label="Size of convolutions", page="Size", low=1, high=4096, advanced=True,
-        help="The new dim of all convolutions, 1x1 too, if the LoRA has any. Not set: as new_rank.")
+        help="The new dim of all convolutions, 1x1 too, if the LoRA has any. Not set: as new_rank.",
+        usual=(4, 64), below="Textures that were learnt are lost.",
+        above="The file stays large; above the old size nothing is gained.")
     dynamic_method: str | None = setting(
         None, label="Dynamic method", page="Size", choices=METHODS, advanced=True,
         help="Let each layer get the dim that it needs, by its singular values: those above the "
@@ -40,7 +47,9 @@ class ResizeSettings:
         (), label="Dynamic value", page="Size", read=read_numbers, advanced=True,
         shown_when=("dynamic_method", METHODS),
         help="The number of the dynamic method: above 1 for sv_ratio, such as 8; between 0 and 1 "
-        "for the others, such as 0.95. Several make a file for each.")
+        "for the others, such as 0.95. Several make a file for each.",
+        usual=USUAL_PARAM, below="Much of the LoRA is cut away.",
+        above="Hardly anything is cut away, and the file stays large.")
     queue: Path | None = setting(
         None, label="List of sizes", page="Size", path="file", advanced=True,
         help="A text file with one job a line in place of new_rank: a dim, or the dynamic value "
@@ -51,11 +60,13 @@ class ResizeSettings:
         "NAME-dim32.safetensors.")
     overwrite: bool = setting(
         False, label="Replace an older file", page="Result",
-        help="Save even if there is a file of that name already.")
+        help="Save even if there is a file of that name already.",
+        beware="The older file is gone for good.")
     save_precision: str | None = setting(
         None, label="Number format", page="Result", choices=["float", "fp16", "bf16"],
         read=read_precision, advanced=True,
-        help="The number format of the result; not set: as the LoRA has.")
+        help="The number format of the result; not set: as the LoRA has.",
+        beware="float doubles the file and looks no better.")
     verbose: bool = setting(
         False, label="Tell of every layer", page="Result", advanced=True,
         help="Print the new dim of every layer, and what share of it is kept.")
@@ -87,6 +98,9 @@ def _check_together(settings: ResizeSettings) -> list[SettingError]:
     if settings.new_rank and settings.queue is not None:
         errors.append(SettingError("queue", "Both new_rank and a list of sizes are given. Give "
                                    "one of them."))  # fmt: skip
+    if settings.dynamic_param and settings.queue is not None:
+        errors.append(SettingError("dynamic_param", "The list of sizes holds the dynamic values. "
+                                   "Leave this one out."))  # fmt: skip
     for rank in settings.new_rank:
         if rank < 1:
             errors.append(SettingError("new_rank", f"A size of {rank} is not possible: it must be "

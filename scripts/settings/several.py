@@ -12,8 +12,6 @@ from typing import Any
 
 from scripts.core.declare import read_float, read_int, show_value
 
-LORA_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")  # of the files in a folder
-
 
 def read_paths(raw: Any) -> tuple[Path, ...]:
     """Files from a list, or one file from a text (whose commas may belong to its name)."""

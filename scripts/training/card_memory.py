@@ -1,4 +1,4 @@
-"""The memory of a graphics card while a trial looks what fits into it."""
+"""The memory of a graphics card, while a trial looks what fits into it and while a LoRA trains."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from scripts.training.alarm import CardUse
 
 
 class CardMemory:
@@ -25,10 +27,13 @@ class CardMemory:
         """The most bytes reserved since `free_unused`."""
         return torch.cuda.max_memory_reserved(self._device)
 
+    def use(self) -> CardUse:
+        """What is free of it now, whoever has the rest."""
+        return CardUse(*torch.cuda.mem_get_info(self._device))
+
     def available(self) -> int:
         """Bytes that this process has reserved and those that are free: no other program's."""
-        free, _ = torch.cuda.mem_get_info(self._device)
-        return free + torch.cuda.memory_reserved(self._device)
+        return self.use().free + torch.cuda.memory_reserved(self._device)
 
     def wait(self) -> None:
         """Wait until the card has done all that it was given."""
@@ -38,8 +43,7 @@ class CardMemory:
     def confined(self) -> Iterator[None]:
         """Run out of memory where the card's own ends, also on Windows, whose driver would move
         the rest into main memory: an attempt then fails at once in place of taking minutes."""
-        _, total = torch.cuda.mem_get_info(self._device)
-        share = min(1.0, self.available() / total)
+        share = min(1.0, self.available() / self.use().total)
         torch.cuda.set_per_process_memory_fraction(share, self._device)
         try:
             yield

@@ -249,7 +249,9 @@ def _check_paths(settings: TrainSettings) -> None:
         if path is None:
             continue
         if not path.exists():
-            errors.append(SettingError(name, f"There is no {kind} {path}. Choose it again."))
+            missing = {"folder": f"There is no folder {path}.", "file": f"There is no file {path}."}
+            sentence = missing.get(kind, f"There is no file or folder {path}.")
+            errors.append(SettingError(name, f"{sentence} Choose it again."))
         elif kind == "folder" and not path.is_dir():
             errors.append(SettingError(name, f"{path} is a file, not a folder. Choose a folder."))
         elif kind == "file" and not path.is_file():

@@ -199,6 +199,7 @@ class Previewer:
         self._look = look
         self._report = report
         self._control = control
+        self._warned = False  # that a picture is black: once is enough
 
     def render(
         self,
@@ -210,9 +211,10 @@ class Previewer:
 
         `encoded` may be a function that encodes the prompts anew, for trained text encoders.
         First all are sampled, then the VAE is fetched and all are decoded. Reports a Stage at
-        each sampling step, a Preview for each picture and a Note for what failed: this never
-        raises because of a picture. When someone asks to stop, it returns at once with what was
-        written so far. The modes of the U-Net's modules and the random state stay as they were.
+        each sampling step, a Preview for each picture and a Note for what failed, which warns of
+        the first picture that is black: this never raises because of a picture. When someone asks
+        to stop, it returns at once with what was written so far. The modes of the U-Net's modules
+        and the random state stay as they were.
         """
         device = self._look.device
         cards = [device] if device.type == "cuda" else []
@@ -266,14 +268,16 @@ class Previewer:
                 path = self._look.folder / preview_name(stem, prompt, moment)
                 try:
                     pixels = decode_pixels(vae, drawn, self._family.latent_scale)
-                    write_picture(path, to_bytes(pixels)[0], look_parameters(prompt, self._look))
+                    picture = to_bytes(pixels)[0]
+                    write_picture(path, picture, look_parameters(prompt, self._look))
                 except Exception as error:
                     log.exception("The preview %s failed while it was decoded.", path.name)
                     self._report(Note(_explain(error, f"Preview {prompt.number + 1}", prompt)))
                     give_memory_back(self._look.device)
                     continue
-                if not torch.isfinite(pixels).all():
-                    self._report(Note(_explain_black(prompt)))
+                if not (torch.isfinite(pixels).all() and picture.any()) and not self._warned:
+                    self._warned = True
+                    self._report(Note(_explain_black(prompt), warning=True))
                 paths.append(path)
                 self._report(Preview(str(path), prompt.text, step))
 

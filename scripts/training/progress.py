@@ -14,10 +14,13 @@ from dataclasses import dataclass
 import torch
 
 from scripts.core.events import Report, Step
+from scripts.training.alarm import alarm
+from scripts.training.card_memory import card_memory
 from scripts.training.rescue import LossWatch
 
 SECONDS_BETWEEN_REPORTS = 1.0
 LEAST_TIMED = 5  # steps, before their time counts as a pace
+LATELY = 5  # reports, of whose paces the middle one is that of now: previews take long now and then
 SMOOTHING = 0.98  # of the loss that is reported: its weight on the past at each step
 
 
@@ -39,11 +42,12 @@ class Progress:
     def __init__(self, total: int, done: int, report: Report, device: torch.device) -> None:
         self._total = total
         self._report = report
-        self._device = device
+        self._card = card_memory(device)
         self._waiting: list[torch.Tensor] = []
         self._smooth: float | None
         self._last_report = -math.inf
         self._paces: list[float] = []
+        self._best_pace: float | None = None
         self.go_back(done)
 
     def go_back(self, done: int) -> None:
@@ -96,6 +100,7 @@ class Progress:
             self._timed_from = now
         elif step > self._first:
             seconds = (now - self._timed_from) / (step - self._first)
+        use, lately = self._card.use() if self._card else None, self._pace_lately()
         self._report(
             Step(
                 done=step,
@@ -105,11 +110,18 @@ class Progress:
                 learning_rates=rates,
                 seconds_per_step=seconds,
                 seconds_left=None if seconds is None else seconds * (self._total - step),
-                memory_bytes=_peak_memory(self._device),
+                memory_bytes=self._card.most_reserved() if self._card else None,
+                card_used=use.total - use.free if use else None,
+                card_bytes=use.total if use else None,
+                alarm=alarm(use, lately, self._best_pace),
             )
         )
         return losses
 
-
-def _peak_memory(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+    def _pace_lately(self) -> float | None:
+        """Seconds a step over the latest reports; None at first."""
+        if len(self._paces) < LATELY:
+            return None
+        lately = statistics.median(self._paces[-LATELY:])
+        self._best_pace = min(lately, self._best_pace or lately)
+        return lately

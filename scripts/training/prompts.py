@@ -94,8 +94,10 @@ def read_prompts(
     if errors:
         raise SettingErrors(errors)
     if not prompts:
-        where = f"The file {source}" if isinstance(source, str | Path) else "The list"
-        raise SettingError(SETTING, f"{where} holds no prompt. Write one prompt a line.")
+        message = "The list holds no prompt. Write one prompt a line."
+        if isinstance(source, str | Path):
+            message = f"The file {source} holds no prompt. Write one prompt a line."
+        raise SettingError(SETTING, message)
     return tuple(prompts)
 
 
@@ -184,9 +186,9 @@ def _tables_of_toml(path: Path) -> list[tuple[str, Any]]:
 def _prompt(entry: Any, number: int, usual: Mapping[str, Any], seed: int) -> Prompt:
     """`usual` holds width, height, sample_steps and scale for what the entry does not give."""
     table = parse_line(entry) if isinstance(entry, str) else _known_keys(entry)
-    width = _side("width", table.get("width"), usual["width"])
-    height = _side("height", table.get("height"), usual["height"])
-    own_seed = _within("seed", table.get("seed", -1), read_int, -1, LARGEST_SEED)
+    width = _side("The width", table.get("width"), usual["width"])
+    height = _side("The height", table.get("height"), usual["height"])
+    own_seed = _within("The seed", table.get("seed", -1), read_int, -1, LARGEST_SEED)
     scale = table.get("scale", usual["scale"])
     steps = table.get("sample_steps", usual["sample_steps"])
     sampler = table.get("sample_sampler")
@@ -199,8 +201,8 @@ def _prompt(entry: Any, number: int, usual: Mapping[str, Any], seed: int) -> Pro
         width=width,
         height=height,
         seed=own_seed if own_seed >= 0 else seed + number,
-        guidance=_within("guidance scale", scale, read_float, 0, 100),
-        steps=_within("number of steps", steps, read_int, 1, 1000),
+        guidance=_within("The guidance scale", scale, read_float, 0, 100),
+        steps=_within("The number of steps", steps, read_int, 1, 1000),
         sampler=None if sampler is None else str(sampler),
     )  # fmt: skip
 
@@ -235,8 +237,8 @@ def _within(what: str, raw: Any, read: Callable[[Any], Any], low: float, high: f
     try:
         value = read(raw)
     except ValueError as error:
-        raise ValueError(f"The {what}: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
     if not low <= value <= high:
-        raise ValueError(f"The {what} {raw} is out of range: it must be between {max(low, 0)} "
+        raise ValueError(f"{what}: {raw} is out of range: it must be between {max(low, 0)} "
                          f"and {high}.")  # fmt: skip
     return value

@@ -70,10 +70,10 @@ def go_back(run: Run, broken: Broken) -> Position:
     step = run.progress.seen_step
     advice = "Use a lower learning rate, or mixed_precision bf16 or no."
     if run.rate_factor != 1 or run.processes > 1:
-        again = "again, at half the learning rate too" if run.rate_factor != 1 else ""
-        raise SuiteError(f"Near step {step} {broken} {again}".rstrip() + ": the training is broken "
-                         f"from there on and was stopped. {advice} What was saved before is still "
-                         "good.")  # fmt: skip
+        again = f"{broken} again, at half the learning rate too"
+        what = again if run.rate_factor != 1 else broken
+        raise SuiteError(f"Near step {step} {what}: the training is broken from there on and was "
+                         f"stopped. {advice} What was saved before is still good.")  # fmt: skip
     position, where = _load_what_was_good(run)
     run.begin_optimizer_anew(RATE_FACTOR, position)
     run.progress.go_back(position.step)

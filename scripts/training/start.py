@@ -61,7 +61,8 @@ def train(
         keep_freed_memory()
     with _held_name(settings, accelerator) as name:
         plan = make_plan(settings, accelerator.num_processes, name)
-        report(Start("train", plan.amount.steps, plan.amount.epochs))
+        amount = plan.amount
+        report(Start("train", amount.steps, amount.epochs, amount.steps_per_epoch))
         for text in (*notes, *formats.notes, *plan.notes, *plan.guesses, *plan.warnings):
             report(Note(text))
         report(Note(f"{plan.amount.steps} steps, {plan.amount.epochs} epochs, on "

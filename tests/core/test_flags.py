@@ -39,7 +39,11 @@ def read():
             ["--words", "a=1", "b=2", "--module", "x.y"],
             {"words": ["a=1", "b=2"], "module": ["x.y"]},
         ),
-        (["--module", "--size", "4"], {"module": [], "size": "4"}),
+        (["--module", "--size", "4"], {"module": True, "size": "4"}),
+        (
+            ["--size", "-3", "--words", "-0.5,1", "-.2", "-1e-1", "a=-1"],
+            {"size": "-3", "words": ["-0.5,1", "-.2", "-1e-1", "a=-1"]},
+        ),
         (["--nonsense", "--siz=4"], {"nonsense": True, "siz": "4"}),
         (["--siz", "4", "--fst", "1", "2"], {"siz": "4", "fst": ["1", "2"]}),
     ],

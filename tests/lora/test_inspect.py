@@ -220,6 +220,22 @@ def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
     assert source.read_bytes() == before and not list(tmp_path.glob("*.part"))
 
 
+def test_json_is_all_that_is_printed_and_words_tell_the_same(tmp_path, capsys):
+    path = tmp_path / "a.safetensors"
+    comment = "red\x1b[31m letters\r"
+    state = load_file(TRAINED)
+    save_file(state, path, {**read_header(TRAINED).metadata, "ss_training_comment": comment})
+    assert main([str(path), "--set", "ss_output_name=b", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["network_types"] == {"lora": 264} and facts["path"] == str(path)
+    assert main([str(path), "--spectrum"]) == 0
+    told = capsys.readouterr().out
+    assert "264 lora" in told and "\x1b" not in told and "\r" not in told
+    dims = {len(tensor) for key, tensor in state.items() if key.endswith("lora_down.weight")}
+    assert f"dim {dims.pop()}, alpha " in told and not dims
+    assert f"{path.stat().st_size / 1e6:.1f} MB" in told and "at dim 1: keeps " in told
+
+
 def test_editing_through_a_link_changes_the_file_itself(tmp_path):
     source, link = tmp_path / "real.safetensors", tmp_path / "link.safetensors"
     source.write_bytes(TRAINED.read_bytes())

@@ -1,27 +1,18 @@
-"""Namings of LoRA files, and resized files of every kind in diffusers: no key is left over."""
+"""Namings of LoRA files, and the alphas that stand beside them."""
 
 from __future__ import annotations
 
-import logging
-
-import diffusers
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-from lora_models import build_text_encoders, build_unet
+from lora_models import build_unet
 from peft.tuners.lora import LoraLayer
-from random_loras import KINDS, flat
-from test_loading_elsewhere import pipeline_of
+from random_loras import flat
 
-from scripts.core.events import Control
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
 from scripts.lora.names import OriginalLayout
-from scripts.lora.ranks import Size
-from scripts.lora.resize import resize_lora
-from scripts.lora.targets import text_encoder_targets, unet_targets
-from scripts.lora.tensor_files import write_tensors
+from scripts.lora.targets import unet_targets
 
 
 @pytest.mark.parametrize(
@@ -54,69 +45,6 @@ def test_names_of_sdxl_by_its_paths_become_those_of_the_original_layout(tiny_sdx
                     f"lora_unet_{path.replace('.', '_')}.lora_down.weight"):  # fmt: skip
             found = read_layer_keys({key: (4, 8)}, {"ss_base_model_version": "sdxl_base_v1-0"})
             assert list(found.layers) == [target.name]
-
-
-@pytest.mark.parametrize("kind", sorted(set(KINDS)))
-def test_resized_files_load_in_diffusers(kind, tmp_path, caplog):
-    """A layer of the kind for each layer of the tiny model, and every one finds its place."""
-    torch.manual_seed(0)
-    unet, encoders = build_unet("tiny_sd15"), build_text_encoders("tiny_sd15")
-    targets = [*text_encoder_targets(encoders), *unet_targets(unet, "sd1")]
-    generator = np.random.default_rng(3)
-    state = {}
-    for target in targets:
-        parts = parts_for(tuple(target.layer.weight.shape), kind, generator)
-        state |= {f"{target.name}.{part}": torch.from_numpy(array).float()
-                  for part, array in parts.items()}  # fmt: skip
-        state[f"{target.name}.alpha"] = torch.tensor(2.0)
-    path, output = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
-    safetensors.torch.save_file(state, path, {"ss_base_model_version": "sd_v1"})
-    with open_lora(path) as lora:
-        (resized,) = resize_lora(lora, [Size(2)], "F32", lambda event: None, Control())
-    write_tensors(output, resized.tensors, resized.metadata)
-
-    pipeline = pipeline_of(unet, encoders)
-    diffusers.utils.logging.enable_propagation()
-    with caplog.at_level(logging.WARNING):
-        pipeline.load_lora_weights(str(output))
-    diffusers.utils.logging.disable_propagation()
-    said = [record.getMessage() for record in caplog.records]
-    assert not [text for text in said if "key" in text.lower() or "unexpected" in text.lower()]
-    loaded = [module for model in (unet, *encoders) for module in model.modules()
-              if isinstance(module, LoraLayer)]  # fmt: skip
-    assert len(loaded) == len(targets)
-
-
-def parts_for(shape: tuple[int, ...], kind: str, generator) -> dict[str, np.ndarray]:
-    """The parts of a layer of this kind and shape, of rank 2; LoRA where the kind has no form."""
-    out, rest, kernel = shape[0], shape[1], shape[2:]
-    wide = kernel == (3, 3)
-
-    def draw(*sides: int) -> np.ndarray:
-        return generator.standard_normal(sides).astype(np.float32) * 0.3
-
-    if kind == "diff":
-        return {"diff": draw(*shape)}
-    if kind.startswith("loha"):
-        if wide and kind == "loha_tucker":
-            return {f"hada_{part}": array for number in "12" for part, array in (
-                (f"t{number}", draw(2, 2, 3, 3)), (f"w{number}_a", draw(2, out)),
-                (f"w{number}_b", draw(2, rest)))}  # fmt: skip
-        columns = rest * int(np.prod(kernel))
-        return {f"hada_w{number}_{side}": draw(*sides) for number in "12"
-                for side, sides in (("a", (out, 2)), ("b", (2, columns)))}  # fmt: skip
-    if kind.startswith("lokr"):
-        if wide and kind == "lokr_tucker":
-            return {"lokr_w1": draw(2, 2), "lokr_t2": draw(2, 2, 3, 3),
-                    "lokr_w2_a": draw(2, out // 2), "lokr_w2_b": draw(2, rest // 2)}  # fmt: skip
-        return {"lokr_w1": draw(2, 2), "lokr_w2": draw(out // 2, rest // 2, *kernel)}
-    if kind == "tucker" and wide:
-        return {"lora_up.weight": draw(out, 3, 1, 1), "lora_mid.weight": draw(3, 3, 3, 3),
-                "lora_down.weight": draw(3, rest, 1, 1)}  # fmt: skip
-    return {
-        "lora_up.weight": draw(out, 3, *[1] * len(kernel)),
-        "lora_down.weight": draw(3, *shape[1:]),
-    }
 
 
 @pytest.mark.parametrize("rslora", [False, True])

@@ -4,6 +4,7 @@ float64 sums of random files of every kind."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -24,8 +25,9 @@ from safetensors.torch import load_file, save_file
 
 from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control
-from scripts.lora.merge import auto_rank, merge_loras
+from scripts.lora.merge import merge_loras
 from scripts.lora.merge_metadata import agreed
+from scripts.lora.module_sums import auto_rank
 from scripts.settings.merge import read_merge_settings
 
 MERGE = DATA / "merge"
@@ -143,19 +145,45 @@ def test_auto_is_the_smallest_rank_that_keeps_99_percent():
     assert kept(rank) >= 0.99 > kept(rank - 1)
 
 
-def test_strengths_by_block(tmp_path):
-    lora = MERGE / "a.safetensors"
-    path, _ = merge(models=[lora], ratios=[0.5], save_to=tmp_path / "half",
-                    block_ratios=["0/1/0.5"])  # fmt: skip
-    before, after = read_deltas(lora), read_deltas(path)
-    factors = {"lora_te": 0.5, "lora_unet_mid": 0.5}
-    for name, (change, _, _) in before.items():
-        if name.startswith("lora_unet_down_blocks_0_"):
-            continue  # the first number is for block 0, the others stay 1
-        factor = next((factors[start] for start in factors if name.startswith(start)), None)
-        if factor is not None:
-            np.testing.assert_allclose(after[name][0], factor * change, rtol=1e-5, atol=1e-7)
-    assert set(after) == set(before)
+def block_of(name: str) -> int | None:
+    """The block of a layer of SD1.x, counted as sd-scripts does: 12 down, the middle, 12 up."""
+    found = re.match(r"lora_unet_(down|up)_blocks_(\d)_(\w+?)_(\d)", name)
+    if found is None:
+        return 12 if "mid_block" in name else None
+    side, level, what, place = found.groups()
+    inside = 3 * int(level) + (2 if what in ("downsamplers", "upsamplers") else int(place))
+    return inside + (1 if side == "down" else 13)
+
+
+def test_strengths_by_block_for_each_lora(tmp_path):
+    generator, loras = np.random.default_rng(6), [tmp_path / "a.safetensors", tmp_path / "b.pt"]
+    sides = {name: random_sides(generator) for name in PATHS}
+    parts = [write_random_lora(lora, generator, "kohya", kinds=("lora",), sides=sides)
+             for lora in loras]  # fmt: skip
+    first = [round(0.2 + 0.05 * block, 2) for block in range(25)]
+    second = [-0.1 * (block % 4) for block in range(25)]
+    path, _ = merge(models=loras, ratios=[0.5, -2], save_to=tmp_path / "both", new_rank="exact",
+                    block_ratios=[",".join(map(str, first)), ",".join(map(str, second))],
+                    save_precision="float")  # fmt: skip
+    after = read_deltas(path)
+    blocks = {block_of(name) for name in after}
+    assert {None, 12} < blocks and min(blocks - {None}) < 9 and max(blocks - {None}) > 15
+    assert set(after) == set(parts[0]) | set(parts[1])
+    for name, (change, _, _) in after.items():
+        block = block_of(name)
+        factors = (0.5, -2) if block is None else (0.5 * first[block], -2 * second[block])
+        both = [factor * flat(part[name])
+                for factor, part in zip(factors, parts, strict=True) if name in part]  # fmt: skip
+        truth = sum(both)
+        near = 1e-6 * max(np.abs(one).max() for one in both) + 1e-9
+        np.testing.assert_allclose(flat(change), truth, rtol=1e-5, atol=near)
+
+
+def test_a_wrong_list_of_strengths_names_its_lora(tmp_path):
+    with pytest.raises(SettingError, match=r"For b\.safetensors: There are 2 numbers") as caught:
+        merge(models=[MERGE / "a.safetensors", MERGE / "b.safetensors"], save_to=tmp_path / "x",
+              block_ratios=["", "1,2"])  # fmt: skip
+    assert caught.value.setting == "block_ratios"
 
 
 def test_what_the_metadata_tell(tmp_path):
@@ -314,3 +342,67 @@ def test_an_older_file_is_kept_unless_told(tmp_path):
     merge(models=[good], ratios=[2], save_to=old, overwrite=True)
     before, after = read_deltas(good)[LINEAR][0], read_deltas(old)[LINEAR][0]
     np.testing.assert_allclose(after, 2 * before, rtol=1e-6)
+
+
+def test_the_sizes_in_the_metadata_are_those_of_the_file(tmp_path):
+    """Linear layers and 3x3 convolutions have sizes and alphas of their own."""
+    generator = np.random.default_rng(4)
+    sources = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    sides = {name: random_sides(generator) for name in PATHS}
+    for source in sources:
+        write_random_lora(source, generator, "kohya", kinds=("lora",), sides=sides)
+    path, _ = merge(models=sources, ratios=[0.5, 0.25], save_to=tmp_path / "both", new_rank=3,
+                    new_conv_rank=2)  # fmt: skip
+    metadata, found = metadata_of(path), read_deltas(path)
+    wide = {(rank, alpha) for change, rank, alpha in found.values() if change.shape[2:] == (3, 3)}
+    plain = {(rank, alpha) for change, rank, alpha in found.values() if change.ndim == 2}
+    arguments = json.loads(metadata["ss_network_args"])
+    for pairs, stated in (
+        (plain, (metadata["ss_network_dim"], metadata["ss_network_alpha"])),
+        (wide, (arguments["conv_dim"], arguments["conv_alpha"])),
+    ):
+        assert pairs
+        for values, said in zip(zip(*pairs, strict=True), stated, strict=True):
+            assert said == (str(values[0]) if len(set(values)) == 1 else "Dynamic")
+    assert [one["ratio"] for one in json.loads(metadata["easy_lora_merged"])] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr"])
+def test_what_becomes_an_ordinary_lora_is_told(kind, tmp_path):
+    source = tmp_path / "a.safetensors"
+    write_random_lora(source, np.random.default_rng(0), "kohya", kinds=(kind,))
+    _, events = merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
+    title = {"loha": "LoHa", "lokr": "LoKr"}[kind]
+    assert f"a.safetensors is a {title}" in " ".join(e.text for e in events if e.kind == "note")
+
+
+def test_what_belongs_to_no_layer_is_told_and_left_out(tmp_path):
+    source = write_plain(tmp_path / "a.safetensors")
+    save_file({**load_file(source), "bundle_emb.x.string_to_param.*": torch.ones(2)}, source)
+    path, events = merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
+    assert "bundle_emb" in " ".join(event.text for event in events if event.kind == "note")
+    assert len(load_file(path)) == 3
+
+
+def test_a_part_of_unknown_effect_is_refused(tmp_path):
+    source = write_plain(tmp_path / "a.safetensors")
+    save_file({**load_file(source), f"{LINEAR}.scalar": torch.tensor(0.5)}, source)
+    with pytest.raises(SuiteError, match="scalar"):
+        merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_loras_without_any_effect_are_called_so(tmp_path):
+    source = write_plain(tmp_path / "a.safetensors", fill=0.0)
+    with pytest.raises(SettingError, match="all their values are 0"):
+        merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
+
+
+def test_a_folder_is_no_name_for_a_result(tmp_path):
+    source, folder = write_plain(tmp_path / "a.safetensors"), tmp_path / "results"
+    folder.mkdir()
+    with pytest.raises(SettingError, match="is a folder") as caught:
+        merge(models=[source], save_to=folder, ratios=[0.5])
+    assert caught.value.setting == "save_to" and not list(tmp_path.glob("results.*"))
+    with pytest.raises(SettingError, match=r"unsafe kind of file"):
+        merge(models=[source], save_to=tmp_path / "b.pt", ratios=[0.5])

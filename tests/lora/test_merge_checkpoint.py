@@ -14,7 +14,7 @@ import torch
 from lora_models import DATA
 from safetensors.torch import load_file, save_file
 
-from scripts.core.errors import SettingError, SuiteError
+from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
 from scripts.lora import checkpoint_writer
@@ -246,3 +246,50 @@ def test_a_merged_checkpoint_can_be_merged_into_again(tmp_path):
     for key, tensor in before.items():
         if tensor.is_floating_point():
             np.testing.assert_allclose(after[key].float(), tensor.float(), atol=4e-3)
+
+
+def test_hashes_of_the_base_do_not_stay_and_its_number_format_does(tmp_path):
+    stale = {"sshs_model_hash": "0" * 64, "modelspec.hash_sha256": "0x00", "mine": "kept"}
+    base = tmp_path / "base.safetensors"
+    save_file(load_file(SD1), base, {**read_header(SD1).metadata, **stale})
+    path, events = merge(models=[LORA], sd_model=base, save_to=tmp_path / "c",
+                         save_precision="bf16")  # fmt: skip
+    metadata = read_header(path).metadata
+    assert metadata["mine"] == "kept"
+    assert all(metadata.get(key) != value for key, value in stale.items() if key != "mine")
+    assert any("keeps its number format" in event.text for event in events if event.kind == "note")
+    formats = [{one.dtype for one in read_header(file).tensors.values()} for file in (base, path)]
+    assert formats[0] == formats[1]
+
+
+def test_strengths_by_block_reach_the_checkpoint(tmp_path):
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    numbers = ",".join(["0"] * 12 + ["0.5"] + ["0"] * 12)
+    path, _ = merge(models=[LORA], ratios=[2], sd_model=base, save_to=tmp_path / "merged",
+                    block_ratios=[numbers])  # fmt: skip
+    before, after = load_file(base), load_file(path)
+    changes, seen = deltas(LORA, base, 1.0), set()
+    for key, change in changes.items():
+        block = key.removeprefix("model.diffusion_model.").partition(".")[0]
+        seen.add(block)
+        factor = {"input_blocks": 0, "output_blocks": 0, "middle_block": 1}.get(block, 2)
+        expected = before[key].double() + factor * change
+        assert torch.allclose(after[key].double(), expected, atol=1e-5), key
+    assert {"input_blocks", "middle_block", "output_blocks"} <= seen and len(seen) > 3
+
+
+def test_a_stop_half_way_leaves_nothing(tmp_path):
+    control, told = Control(), []
+
+    def report(event):
+        told.append(event)
+        if event.kind == "stage" and event.done:
+            control.stop()
+
+    settings, _ = read_merge_settings(
+        {"models": [LORA], "sd_model": SD1, "save_to": tmp_path / "merged"}
+    )
+    with pytest.raises(Cancelled):
+        merge_into_checkpoint(settings, report, control)
+    assert any(event.kind == "stage" and 0 < event.done < event.total for event in told)
+    assert not list(tmp_path.iterdir())

@@ -25,6 +25,7 @@ from scripts.models.load import load_text_encoders, load_tokenizers, load_unet, 
 from scripts.models.recognise import recognise
 from scripts.models.tokenizer import BUNDLED
 from scripts.settings.train import TrainSettings
+from scripts.training import previews
 from scripts.training.preview_files import preview_stem
 from scripts.training.previews import (
     Previewer,
@@ -332,13 +333,32 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(sd15, monkeypatch):
     assert not sd15.folder.exists()
 
 
-def test_numbers_that_are_not_valid_give_a_black_picture_and_a_note(sd15):
+def nothing_valid(sd15, monkeypatch):
     sd15.unet.conv_out.bias.data[:] = float("nan")
-    _, (picture,) = sd15.render(["a --s 2"])
-    assert not picture.any()
+
+
+def all_black(sd15, monkeypatch):
+    """Numbers that are valid, and far below what a picture has."""
+    monkeypatch.setattr(previews, "decode_pixels", lambda *_: torch.full((1, 3, 64, 64), -9.0))
+
+
+@pytest.mark.parametrize("spoil", [nothing_valid, all_black])
+def test_a_black_picture_is_warned_of_once_with_the_remedy(sd15, monkeypatch, spoil):
+    spoil(sd15, monkeypatch)
+    previewer, encoded = sd15.previewer(), sd15.encode(["a --s 2", "b --s 2"])
+    paths = [path for step in (3, 6) for path in previewer.render(encoded, f"name_{step}", step)]
+    assert len(paths) == 4 and not any(np.asarray(Image.open(path)).any() for path in paths)
     (note,) = sd15.of(Note)
-    assert note.text.startswith("Preview 1 is black")
+    assert note.warning and note.text.startswith("Preview 1 is black")
     assert "lower learning rate" in note.text
+
+
+def test_a_dark_picture_is_no_black_one(sd15, monkeypatch):
+    dark = torch.full((1, 3, 64, 64), -9.0)
+    dark[..., 30, 30] = 0.05
+    monkeypatch.setattr(previews, "decode_pixels", lambda *_: dark)
+    sd15.render(["a --s 2"])
+    assert not sd15.of(Note)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

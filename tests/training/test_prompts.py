@@ -70,8 +70,8 @@ def test_details_of_lines(line, field, value):
     ("line", "said"),
     [
         ("a --w wide", '"wide" is not a whole number'),
-        ("a --w 32", "width 32 is out of range: it must be between 64 and 4096"),
-        ("a --h 9000", "height 9000"),
+        ("a --w 32", "width: 32 is out of range: it must be between 64 and 4096"),
+        ("a --h 9000", "height: 9000"),
         ("a --s 0", "between 1 and 1000"),
         ("a --s 20.5", "whole number"),
         ("a --l nan", "not a number"),

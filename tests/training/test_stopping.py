@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from scripts.core.files import PROJECT_FOLDER
+from scripts.core.safetensors_header import read_header
 
 
 @pytest.fixture
@@ -72,6 +73,19 @@ def test_the_training_stops_and_says_where_it_saved(running, stop, tmp_path):
     loras = list((tmp_path / "out").glob("last-step*.safetensors"))
     assert len(states) == len(loras) == 1
     assert str(states[0]) in note and str(loras[0]) in note
+
+
+def test_a_stop_after_the_round_goes_on_to_its_end(running, tmp_path):
+    """Four pictures, one a step: a round has four steps or a multiple."""
+    running.stdin.write("stop_after_epoch\n")
+    running.stdin.flush()
+    code, note = ended(running)
+    assert code == 2
+    (lora,) = (tmp_path / "out").glob("last-step*.safetensors")
+    told = read_header(lora).metadata
+    batches = int(told["ss_num_batches_per_epoch"])
+    assert batches > 1 and int(told["ss_steps"]) == int(told["ss_epoch"]) * batches
+    assert str(lora) in note and lora.with_name(f"{lora.stem}-state").is_dir()
 
 
 def test_saving_and_previews_on_request_while_it_goes_on(running):

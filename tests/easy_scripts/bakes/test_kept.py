@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from easy_scripts.bakes import kept
+from easy_scripts.bakes import keeper, kept
 from easy_scripts.bakes.keeper import EVENTS, LOCK
 from easy_scripts.bakes.kept import ABOUT, CODE_VANISHED, About, kept_bakes, start_bake
-from easy_scripts.wizard import child, remembered
+from easy_scripts.wizard import awake, child, remembered
 from easy_scripts.wizard.child import Ended, LogLine
 from scripts.core.events import Note, Saved
 
@@ -24,6 +24,9 @@ def tell(**event):
     print(json.dumps(event), flush=True)
 tell(event="note", text="begun with " + sys.argv[1])
 print("a line for people", file=sys.stderr, flush=True)
+if "--config" in sys.argv:
+    with open(sys.argv[sys.argv.index("--config") + 1], encoding="utf-8") as file:
+        tell(event="note", text="config " + json.load(file)["output_name"])
 if sys.argv[1] == "quick":
     sys.exit(0)
 for line in sys.stdin:
@@ -58,8 +61,9 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "BOOTSTRAP", bootstrap)
     bakes = []
 
-    def start_it(word="long", name="hero"):
-        bakes.append(start_bake(About("bake", name, {"network_dim": 4}), "stand_in_bake", [word]))
+    def start_it(word="long", name="hero", config=None):
+        about = About("bake", name, {"network_dim": 4})
+        bakes.append(start_bake(about, "stand_in_bake", [word], config))
         return bakes[-1]
 
     yield start_it
@@ -98,6 +102,40 @@ def test_it_looks_like_a_child_process(start):
     assert seen[-1] == Ended(2) and bake._process.wait(timeout=10) == 2
     bake.forget()
     assert not kept_bakes() and not bake.folder.exists()
+
+
+def test_each_bake_has_its_own_config_in_its_own_folder(start):
+    bakes = [start("long", name, {"output_name": name}) for name in ("one", "two")]
+    seen = [collect(bake, lambda seen: len(notes(seen)) >= 2) for bake in bakes]
+    assert [notes(one)[1] for one in seen] == ["config one", "config two"]
+    for bake in bakes:
+        bake.ask("stop")
+        collect(bake, ended)
+        bake.forget()
+        assert not bake.folder.exists()
+
+
+def test_the_pc_is_kept_awake_while_it_bakes_and_not_longer(tmp_path, monkeypatch):
+    asked = []
+
+    class Bake:
+        def __init__(self, module, words):
+            asked.append("started")
+
+        def messages(self):
+            asked.append("works")
+            yield Ended(0)
+
+    class Windows:
+        def SetThreadExecutionState(self, state):  # noqa: N802
+            asked.append(state.value)
+
+    windll = type("WinDll", (), {"kernel32": Windows()})()
+    monkeypatch.setattr(awake.ctypes, "windll", windll, raising=False)
+    monkeypatch.setattr(awake, "sys", type("Sys", (), {"platform": "win32"}))
+    monkeypatch.setattr(keeper, "Child", Bake)
+    assert keeper.main([str(tmp_path), "a.module"]) == 0
+    assert asked == ["started", 0x80000001, "works", 0x80000000]
 
 
 def test_a_window_that_dies_stops_it_and_one_that_lets_go_does_not(start):

@@ -27,7 +27,9 @@ class DemoSettings:
         None, label="Model", page="First", path="file", help="The file to work on.")
     place: Path | None = setting(
         None, label="Folder", page="First", path="folder", help="The folder for the result.")
-    size: int = setting(32, label="Size", page="First", low=1, high=64, help="The size, 1 to 64.")
+    size: int = setting(
+        32, label="Size", page="First", low=1, high=64, help="The size, 1 to 64.", usual=(4, 48),
+        below="It is hard to see.", above="It fills the disk.", beware="It cannot be undone.")
     strength: float | None = setting(
         None, label="Strength", page="First", low=0, high=1, help="How strong it is.")
     title: str | None = setting(None, label="Title", page="First", help="What it is called.")

@@ -271,17 +271,32 @@ def test_what_went_wrong_is_told(finished, code):
 
 
 @pytest.mark.parametrize("way", ["<Escape>", "<Alt-c>", "<Alt-b>", "<Alt-a>"])
-def test_leaving_ends_the_child(finished, way, tmp_path):
+def test_leaving_asks_once_and_then_ends_the_child(finished, way, tmp_path):
     robot, _ = finished()
     robot.press("<Alt-v>")
     child = FakeChild.latest
     child.coming = draw_pictures(child, tmp_path, 1)
     robot.pump(0.2)
+    asked = robot.answer(0)
+    robot.press(way)
+    assert len(asked()) == 1 and "Stop drawing?" in asked()[0]
+    assert not child.killed and robot.page.name == "finished"
+    robot.answer(1)
     robot.press(way)
     assert child.killed
     if robot.open:
         assert robot.page.name in ("summary", "start")
         robot.pump(0.3)
+
+
+@pytest.mark.parametrize("way", ["<Escape>", "<Alt-b>", "<Alt-a>"])
+def test_nothing_is_asked_when_nothing_is_drawn(finished, way):
+    robot, _ = finished()
+    robot.press("<Alt-v>")
+    FakeChild.latest.coming = [Ended(0)]
+    robot.until(lambda: robot.page.compare.child is None)
+    robot.press(way)
+    assert not robot.open or robot.page.name in ("summary", "start")
 
 
 @pytest.mark.parametrize("facts", [{"practised": True}, {"ran": ["an id"]}])

@@ -34,8 +34,41 @@ def test_each_declaration_has_the_field_that_suits_it(robot):
         "inner": "NumberRow",
     }  # fmt: skip
     assert "The size, 1 to 64." in robot.seen()
-    tip = robot.page.rows["size"]._tip()
-    assert "size" in tip and "1 – 64" in tip and "usually 32" in tip
+
+
+def test_a_tip_says_what_is_usual_and_what_goes_wrong_but_not_the_help_again(robot):
+    rows = robot.page.rows
+    assert rows["size"].tip().split("\n") == [
+        "Usual: 4 to 48.", "Too low: It is hard to see.", "Too high: It fills the disk.",
+        "It cannot be undone.", "size · possible: 1 to 64 · default: 32",
+    ]  # fmt: skip
+    assert [rows[name].tip() for name in ("strength", "twice", "mode", "title")] == [
+        "strength · possible: 0 to 1", "twice · default: off", "mode · default: quick", "title",
+    ]  # fmt: skip
+
+
+def test_a_value_outside_what_is_usual_has_a_quiet_note_once_it_is_typed(robot):
+    assert message(robot, "size") is None
+    robot.fill("size", "60")
+    assert message(robot, "size") is None, "what is half typed is not judged"
+    robot.until(lambda: message(robot, "size"))
+    too_high = ("Higher than usual (4 to 48). It fills the disk.", "Muted.TLabel")
+    assert message(robot, "size") == too_high
+    robot.page.rows["title"].focus()
+    robot.pump()
+    assert message(robot, "size") == too_high, "checking the value leaves the note"
+    assert robot.page.rows["size"].tip().split("\n") == [
+        "Too low: It is hard to see.", "It cannot be undone.",
+        "size · possible: 1 to 64 · default: 32",
+    ], "the tip does not say the same again"  # fmt: skip
+    robot.fill("size", "99")
+    robot.press("<Alt-n>")
+    assert message(robot, "size")[1] == "Error.TLabel" and robot.page.name == "size"
+    robot.fill("size", "2")
+    robot.until(lambda: message(robot, "size") == ("Lower than usual (4 to 48). It is hard to see.",
+                                                   "Muted.TLabel"))  # fmt: skip
+    robot.fill("size", "12")
+    robot.until(lambda: message(robot, "size") is None)
 
 
 def test_a_tip_comes_where_the_pointer_rests(robot):
@@ -44,12 +77,56 @@ def test_a_tip_comes_where_the_pointer_rests(robot):
 
     def shown():
         tips = [w for w in robot.root.winfo_children() if type(w).__name__ == "RestingTip"]
-        return [w for w in tips if w.winfo_viewable() and "1 to 64" in w.msg_var.get()]
+        return [w for w in tips if w.winfo_viewable() and "4 to 48" in w.msg_var.get()]
 
     robot.until(shown, "the tip is shown")
+    (tip,), row = shown(), robot.page.rows["size"].frame
+    gap = tip.winfo_rooty() - (row.winfo_rooty() + row.winfo_height())
+    assert 0 <= gap <= 10, "it leaves its own row free"
+    assert tip.winfo_rootx() == row.winfo_rootx()
     label.event_generate("<Leave>", x=3, y=3)
     robot.pump()
     assert not shown()
+
+
+def test_a_tip_is_above_its_row_where_below_there_is_no_room(robot):
+    row = robot.page.rows["size"].frame
+    screen = robot.root.winfo_screenheight()
+    drop = screen - 8 - (row.winfo_rooty() + row.winfo_height())
+    robot.root.geometry(f"+{robot.root.winfo_x()}+{robot.root.winfo_y() + drop}")
+    robot.until(lambda: screen - row.winfo_rooty() - row.winfo_height() < 12)
+    robot.page.rows["size"].label.event_generate("<Enter>", x=3, y=3)
+
+    def shown():
+        tips = [w for w in robot.root.winfo_children() if type(w).__name__ == "RestingTip"]
+        return [w for w in tips if w.winfo_viewable()]
+
+    robot.until(shown, "the tip is shown")
+    bottom = shown()[0].winfo_rooty() + shown()[0].winfo_height()
+    assert row.winfo_rooty() - 10 <= bottom <= row.winfo_rooty()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the picture is taken from the virtual screen")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_barred_tool_is_grey_text_and_no_button(open_robot, monkeypatch, theme):
+    from PIL import ImageGrab
+
+    monkeypatch.setenv("EASY_LORA_THEME", theme)
+    robot = open_robot(make_plan())
+    button = ttk.Button(robot.page.frame.body, text="", style="Toolbutton", width=8)
+    button.pack(before=robot.page.frame.body.pack_slaves()[0])
+    colours = {}
+    for state in ("disabled", "!disabled"):
+        button.state([state])
+        robot.pump(0.2)
+        x, y = button.winfo_rootx(), button.winfo_rooty()
+        box = (x, y, x + button.winfo_width(), y + button.winfo_height())
+        picture = ImageGrab.grab(box, xdisplay=os.environ["DISPLAY"]).convert("RGB")
+        colours[state] = {colour for _, colour in picture.getcolors()}
+    assert colours["disabled"] == colours["!disabled"] and len(colours["disabled"]) == 1
+    style = ttk.Style(robot.root)
+    grey, usual = (style.lookup("Toolbutton", "foreground", [state]) for state in ("disabled", ""))
+    assert grey == style.lookup("TButton", "foreground", ["disabled"]) != usual
 
 
 def test_an_error_stands_in_red_under_the_field_and_bars_only_the_way_forward(robot):

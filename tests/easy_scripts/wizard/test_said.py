@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -17,39 +16,12 @@ from easy_scripts.install.packages import Findings
 from easy_scripts.install.place_checks import Finding, cloud_folder, free_space, path_length
 from easy_scripts.install.self_test import BAKING, Proof, ready_line
 from easy_scripts.launcher.project import Project
-from easy_scripts.wizard.catalogue import SAID, Catalogue
+from easy_scripts.wizard.catalogue import Catalogue
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = json.loads((ROOT / "tests/data/gpus/choices.json").read_text("utf-8"))["rows"]
 JAPANESE = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 ENGLISH_SENTENCE = re.compile(r"\b(the|is|are|was|not|and|of|with|for|your)\b")
-FOLDERS = ("easy_scripts/install", "easy_scripts/launcher", "easy_scripts")
-
-
-def constants() -> str:
-    """Every text in the source, with f-strings' names as {}, one a line."""
-    texts = []
-    for folder in FOLDERS:
-        for path in (ROOT / folder).glob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    texts.append(node.value)
-                elif isinstance(node, ast.JoinedStr):
-                    parts = (p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
-                    texts.append("".join(parts))
-    return "\n".join(texts)
-
-
-def test_every_pattern_is_of_something_that_is_said():
-    """A sentence that was changed in the code must be changed in the catalogue too."""
-    english = json.loads((ROOT / "easy_scripts/wizard/texts/en.json").read_text("utf-8"))
-    source = constants()
-    patterns = {key: text for key, text in english.items() if key.startswith(SAID)}
-    assert len(patterns) > 100
-    for key, text in patterns.items():
-        for piece in re.split(r"\{\w+\}|(?<=[.:,;]) (?:but )?| \(", text):
-            words = piece.strip(" .,;)")  # joined from two constants, as are cause and full stop
-            assert words in source, (key, words)
 
 
 def findings(*several: Finding | list[Finding] | None) -> list[str]:

@@ -22,7 +22,8 @@ TEXTS = {
     for language in LANGUAGES
 }
 OTHER_LANGUAGES = [language for language in LANGUAGES if language != "en"]
-OF_SETTINGS = ("label.", "help.", "choice.")
+ADVICE = ("below", "above", "beware")
+OF_SETTINGS = ("label.", "help.", "choice.", *(f"{what}." for what in ADVICE))
 SETTINGS = {
     "train": TrainSettings,
     "resize": ResizeSettings,
@@ -99,16 +100,39 @@ def test_every_setting_is_translated(language, wizard):
         assert other.label(entry).strip(), name
         told, wanted = facts(other.help(entry)), facts(english.help(entry))
         assert wanted <= told, f"{name}: {wanted - told} is not told"
+        for what in ADVICE:
+            if getattr(entry, what):
+                keys = {f"{what}.{name}", f"{what}.{wizard}.{name}"}
+                assert keys & TEXTS[language].keys(), f"{what} of {name}"
+                texts = [catalogue.advice(what, entry) for catalogue in (english, other)]
+                assert facts(texts[0]) <= facts(texts[1]), f"{what} of {name}"
+
+
+@pytest.mark.parametrize("what", ADVICE)
+def test_what_differs_between_wizards_is_translated_for_each(what):
+    told: dict[tuple[str, str], str] = {}
+    for wizard, settings_class in SETTINGS.items():
+        japanese = Catalogue(wizard, "ja")
+        for name, entry in declarations(settings_class).items():
+            if english := getattr(entry, what):
+                other = told.setdefault((name, english), japanese.advice(what, entry))
+                assert other == japanese.advice(what, entry), name
+    names = [name for name, _ in told]
+    for name in {name for name in names if names.count(name) > 1}:
+        texts = [text for (other, _), text in told.items() if other == name]
+        assert len(set(texts)) == len(texts), f"{what} of {name}"
 
 
 @pytest.mark.parametrize("wizard", SETTINGS)
 def test_japanese_help_is_whole_sentences(wizard):
     japanese = Catalogue(wizard, "ja")
     for name, entry in declarations(SETTINGS[wizard]).items():
-        lines = japanese.help(entry).split("\n")
-        assert lines[-1].endswith("。"), name
-        for line in lines:
-            assert re.search("[ぁ-ん]", line) and line == line.strip(), (name, line)
+        advice = [japanese.advice(what, entry) for what in ADVICE]
+        for text in filter(None, (japanese.help(entry), *advice)):
+            lines = text.split("\n")
+            assert lines[-1].endswith("。"), name
+            for line in lines:
+                assert re.search("[ぁ-ん]", line) and line == line.strip(), (name, line)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -119,6 +143,7 @@ def test_every_entry_of_a_setting_is_shown_somewhere(language):
         for name, entry in declarations(settings_class).items():
             values = (*(entry.choices or ()), *(entry.suggestions or ()))
             asked = [("label", name), ("help", name), *(("choice", f"{name}.{v}") for v in values)]
+            asked += [(what, name) for what in ADVICE if getattr(entry, what)]
             for what, end in asked:
                 special = f"{what}.{wizard}.{end}"
                 shown.add(special if special in texts else f"{what}.{end}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import virtual_screen
+from made_up_bake import MadeUpBake
 from made_up_trial import MadeUpTrial
 from test_every_page import Tour
 from test_train_wizard import BASE, TINY
@@ -18,6 +19,7 @@ from easy_scripts.queue import store as queue_store
 from easy_scripts.train_pages import base_page, kind_page
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.wizard.asking import show_page
+from scripts.core.events import Facts, Note, Preview
 
 LOOKS = [
     ("en", "light", 100, (1366, 768)),
@@ -93,8 +95,7 @@ def walk(tour: Tour, folder: Path, made_up: MadeUpTrial) -> None:
     tour.look("kind-reasons")
     robot.page._to_all()
     tour.look("settings-changed")
-    robot.page._chooser.current(4)
-    robot.page._fill()
+    robot.page.show_group(4)
     tour.look("settings-amount")
     robot.page.search.focus_force()
     robot.page._sought.set("learning rate")
@@ -187,6 +188,56 @@ def queue(tour: Tour, folder: Path) -> None:
     tour.look("queue")
 
 
+def told_bakes(label: str, folder: Path, made_up: MadeUpBake) -> None:
+    """What a real bake seldom shows: alarm and warning, a failure, a queue that is looked at while
+    it bakes, and its end with bakes of every kind."""
+    from PIL import Image
+
+    tour = Tour(f"{label}-told", train.PLAN, values(folder))
+    show_page(tour.robot.wizard, "bake")
+    made_up.begin()
+    for done in range(1, 70, 4):
+        rates = {"text_encoder": 5e-5 - done / 2e6, "unet": 1e-4 - done / 1e6}
+        made_up.step(done, loss=0.11 - done / 1000, learning_rates=rates, seconds_per_step=1.2,
+                     seconds_left=500.0, card_used=12_700_000_000, card_bytes=12_880_000_000,
+                     alarm="full")  # fmt: skip
+    Image.new("RGB", (64, 64), (90, 60, 30)).save(folder / "preview.png")
+    black = ("Preview 1 is black, in whole or in part: the model gave numbers that are not valid. "
+             "If this goes on, stop and train again with a lower learning rate.")  # fmt: skip
+    made_up.say(*[Preview(str(folder / "preview.png"), "a hero", 60)] * 3, Note(black, True))
+    tour.robot.until(lambda: tour.robot.page._strip._loaded, "previews")
+    tour.look("bake-alarm")
+    made_up.fail("The graphics card ran out of memory. Turn on gradient_checkpointing, or lower "
+                 "train_batch_size or resolution.", "train_batch_size")  # fmt: skip
+    tour.robot.until(lambda: not tour.robot.page.busy)
+    tour.look("bake-failed")
+    tour.robot.end()
+    store = queue_store.QueueStore()
+    bakes = [store.add({**values(folder), "output_name": f"hero {number}"}) for number in range(3)]
+    tour = Tour(f"{label}-told-queue", train.PLAN, {})
+    tour.robot.wizard.facts["bake_kind"] = "queue"
+    show_page(tour.robot.wizard, "bake")
+    store.update(bakes[0].id, state="running")
+    made_up.begin()
+    made_up.step(30)
+    tour.robot.until(lambda: tour.robot.page._first_step)
+    tour.look("bake")
+    show_page(tour.robot.wizard, "queue")
+    tour.look("queue")
+    long = folder / "a folder whose name is long" / f"{'a' * 70}.safetensors"
+    ends = ({"state": "done", "result": str(long), "seconds": 754}, {"state": "stopped"},
+            {"state": "failed", "error": "The graphics card ran out of memory."})  # fmt: skip
+    for bake, end in zip(bakes, ends, strict=True):
+        store.update(bake.id, **end)
+        made_up.say(Facts({"ended": bake.id}))
+    made_up.finish("")
+    tour.robot.until(lambda: tour.robot.page.name == "finished")
+    tour.look("finished")
+    tour.robot.end()
+    for bake in bakes:
+        store.remove(bake.id)
+
+
 def other_states(label: str, folder: Path) -> None:
     """A config of another tool, with its report; what is wrong on the summary."""
     config = folder / "config-123.json"
@@ -219,6 +270,8 @@ def test_nothing_is_cut_off(memory_folder, monkeypatch, folder, language, theme,
         if scale <= 200:
             bake(tour)
         tour.robot.end()
+        with monkeypatch.context() as patch:
+            told_bakes(label, folder, MadeUpBake(patch))
         other_states(label, folder)
         tour = Tour(f"{label}-queue", train.PLAN, {})
         queue(tour, folder)

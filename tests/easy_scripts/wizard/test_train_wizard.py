@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from tkinter import ttk
 
+import psutil
 import pytest
+from window_to_kill import KilledWindow
 
 from easy_scripts import train
 from easy_scripts.bakes import kept
@@ -17,7 +19,10 @@ from easy_scripts.train_pages import bake_page, base_page, finished_page, kind_p
 from easy_scripts.train_pages.graphics_card import Card
 from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from easy_scripts.wizard.asking import show_page
+from easy_scripts.wizard.child import Ended
+from scripts.core.events import Step
 from scripts.core.safetensors_header import read_header
+from scripts.core.usual import short_number
 
 ROOT = Path(__file__).resolve().parents[3]
 BASE = ROOT / "scripts" / "practice" / "base.safetensors"
@@ -169,14 +174,18 @@ def test_every_setting_can_be_found_changed_and_put_back(open_robot, given):
     assert page.name == "all_settings"
     reached = set()
     for group in range(1, len(page._groups) + 1):
-        page._chooser.current(group)
-        page._fill()
+        page.show_group(group)
         reached |= set(page._shown())
     depends = {name for name, entry in robot.wizard.answers.declared.items() if entry.shown_when}
     assert reached | depends == set(robot.wizard.answers.declared)
+    heading = page._chooser.get()
     robot.type("gamma snr")
     robot.until(lambda: "Min-SNR gamma" in robot.seen())
-    assert "LoRA size (dim)" not in robot.seen()
+    assert "LoRA size (dim)" not in robot.seen() and page._chooser.get() == "Found (1)"
+    page.search.delete(0, "end")
+    robot.until(lambda: page._chooser.get() == heading)
+    robot.type("gamma snr")
+    robot.until(lambda: "Min-SNR gamma" in robot.seen())
     page.rows["min_snr_gamma"].variable.set("x")
     robot.click("Next")
     assert robot.page is page and "is not a number" in robot.seen()
@@ -187,6 +196,50 @@ def test_every_setting_can_be_found_changed_and_put_back(open_robot, given):
     assert robot.page.name == "summary"
     robot.click("Back")
     assert robot.page.name == "kind", "Back passes over the page with all settings"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_tip_of_every_row_says_what_is_usual_and_what_goes_wrong(
+    open_robot, given, monkeypatch, language
+):  # fmt: skip
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", language)
+    robot = open_robot(train.PLAN, given)
+    texts = robot.wizard.texts
+    robot.wizard.answers.update({"masked_loss": True, "tag_occurrence_txt_file": True,
+                                 "conv_dim": 8, "optimizer_type": "Prodigy",
+                                 "learning_rate": "1"})  # fmt: skip
+    show_page(robot.wizard, "all_settings")
+    page = robot.page
+    for group in range(1, len(page._groups) + 1):
+        page.show_group(group)
+    assert page.rows.keys() == robot.wizard.answers.declared.keys()
+    for name, row in page.rows.items():
+        shown, entry = row.tip(), row.setting
+        noted = row._message.cget("text") if name in TINY else ""
+        for what in ("below", "above", "beware"):
+            if getattr(entry, what):
+                assert (texts.advice(what, entry) in noted) != (
+                    texts.advice(what, entry) in shown), name  # fmt: skip
+        if entry.tells_usual:
+            for end in map(short_number, entry.usual.ends(robot.wizard.answers.value)):
+                assert end in (noted or shown).split("\n")[0], name
+        assert texts.help(entry) not in shown and name in shown
+    assert page.rows["learning_rate"].tip().startswith(
+        {"en": "Usual: 0.5 to 1.", "ja": "普通は 0.5～1 です。"}[language])  # fmt: skip
+
+
+def test_a_note_follows_the_settings_that_the_usual_range_depends_on(open_robot, given):
+    robot = open_robot(train.PLAN, {**given, "learning_rate": 1, "network_dim": 32})
+    show_page(robot.wizard, "all_settings")
+    robot.page.show_error("learning_rate", "")
+    assert "Higher than usual (2e-5 to 5e-4). It burns in" in robot.seen()
+    robot.wizard.answers["optimizer_type"] = "Prodigy"
+    robot.until(lambda: "It burns in" not in robot.seen())
+    robot.wizard.answers["network_alpha"] = "128"
+    robot.page.show_error("network_alpha", "")
+    robot.until(lambda: "Higher than usual (8 to 32). Each step" in robot.seen())
+    robot.wizard.answers["network_dim"] = "128"
+    robot.until(lambda: "Each step" not in robot.seen())
 
 
 def test_a_config_of_another_tool_is_told_key_by_key_and_kept(open_robot, given, tmp_path):
@@ -348,16 +401,25 @@ def test_stopped_at_any_moment_nothing_is_stuck_and_nothing_lost(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", [0.0, 0.2, 0.6, 1.5, 2.5, 4.0, 6.0])
-def test_a_window_that_dies_at_any_moment_leaves_a_bake_that_stops_and_saves(
-    long_bake, open_robot, given, moment
+@pytest.mark.parametrize("moment", [0.0, 0.6, 2.5, 6.0, 12.0])
+def test_a_window_that_is_killed_at_any_moment_leaves_a_bake_that_stops_and_saves(
+    open_robot, given, memory_folder, moment
 ):
-    robot = long_bake
-    robot.pump(moment)
-    bake, begun = robot.page._child, robot.page._first_step is not None
-    robot.wizard.end()
-    bake._process.stdin.close()  # as the system does
-    assert bake._process.wait(timeout=60) == 2
+    """A real window; `moment` is in seconds from its bake's start on, the last ones train."""
+    window = KilledWindow(
+        "train", memory_folder, {**given, "max_train_epochs": "200", "output_name": "zyx"}
+    )
+    time.sleep(moment)
+    (bake,) = kept.kept_bakes()
+    assert bake.running and psutil.pid_exists(window.worker)
+    begun = any(isinstance(message, Step) for message in bake.messages())
+    window.kill()
+    end = time.monotonic() + 60
+    while psutil.pid_exists(window.worker):
+        assert time.monotonic() < end, "its keeper goes on although the window is gone"
+        time.sleep(0.05)
+    assert not bake.running
+    assert [message for message in bake.messages() if isinstance(message, Ended)] == [Ended(2)]
     assert bool(made_by(given)) or not begun
     again = open_robot(train.PLAN)
     assert "A bake has ended while no window was open" in again.seen()
@@ -417,6 +479,28 @@ def test_a_bake_that_ended_unseen_shows_its_result(open_robot, given):
     wait_for_end(again)
     seen = again.seen()
     assert "zyx.safetensors" in seen and "Previews over time" in seen and "<lora:zyx" in seen
+
+
+@pytest.mark.slow
+def test_what_the_buttons_ask_for_is_done_by_the_bake(long_bake, given):
+    """Save now, Preview now, Stop after this round: from the button to the file."""
+    robot = long_bake
+    page, folder = robot.page, Path(given["output_dir"])
+    robot.until(lambda: page._first_step, "a first step")
+    robot.click("Save now")
+    robot.until(lambda: "Saved as zyx-step" in robot.seen(), "it is saved")
+    (saved,) = folder.glob("zyx-step*.safetensors")
+    assert read_header(saved).metadata["ss_steps"] == str(int(saved.stem[-8:]))
+    before = {preview.path for preview in page._strip._previews}
+    robot.click("Preview now")
+    robot.until(lambda: {one.path for one in page._strip._previews} - before, "a preview")
+    assert all(Path(one.path).is_file() for one in page._strip._previews)
+    robot.click("Stop after this round")
+    robot.until(lambda: not page.busy, "it has stopped")
+    last = max(made_by(given), key=lambda path: int(read_header(path).metadata["ss_steps"]))
+    told = read_header(last).metadata
+    assert int(told["ss_steps"]) == 6 * int(told["ss_epoch"]) < 1200, "at the end of a round"
+    assert last.name in robot.seen() and "Continue" in robot.seen()
 
 
 @pytest.mark.slow

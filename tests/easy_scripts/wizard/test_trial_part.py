@@ -235,17 +235,25 @@ def test_cancel_ends_the_child_and_another_trial_may_follow(on_page, made_up):
 
 
 @pytest.mark.parametrize("way", ["Next", "Back", "window", "all settings"])
-def test_leaving_ends_the_child(on_page, made_up, way):
+def test_leaving_asks_once_and_then_ends_the_child(on_page, made_up, way):
     robot = on_page()
     begin(robot, made_up)
-    if way == "window":
-        robot.press("<Escape>")
-        assert not robot.open
-    elif way == "all settings":
-        robot.page._to_all()
-    else:
-        robot.click(way)
-    assert made_up.killed
+
+    def leave():
+        if way == "window":
+            robot.press("<Escape>")
+        elif way == "all settings":
+            robot.page._to_all()
+        else:
+            robot.click(way)
+
+    asked = robot.answer(0)
+    leave()
+    assert len(asked()) == 1 and "End the trial?" in asked()[0]
+    assert not made_up.killed and robot.page.name == "kind" and CANCEL in robot.seen()
+    robot.answer(1)
+    leave()
+    assert made_up.killed and (robot.open is not (way == "window"))
     if way != "window":
         robot.pump()
         show_page(robot.wizard, "kind")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+import psutil
 import pytest
 from demo import make_plan
+from window_to_kill import KilledWindow
 
 from easy_scripts.wizard import work_page
 
@@ -138,14 +141,37 @@ def test_a_command_that_dies_without_a_word_is_a_failure(start):
     assert "Open the log" in robot.seen()
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.05, 0.2, 0.5, 0.9])
-def test_a_window_that_dies_leaves_no_process_behind(start, moment):
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.9])
+def test_a_window_that_is_killed_leaves_no_process_behind(screen, tmp_path, moment):
+    window = KilledWindow("demo", tmp_path / "kept", {"mode": "long"})
+    time.sleep(moment)
+    assert psutil.pid_exists(window.worker)
+    window.kill()
+    end = time.monotonic() + 20
+    while psutil.pid_exists(window.worker):
+        assert time.monotonic() < end, "the child goes on although the window is gone"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.2, 0.9])
+def test_a_window_that_is_closed_leaves_no_process_and_no_file_behind(start, moment):
     robot = start("long")
     robot.pump(moment)
-    child = robot.page._child
+    child, config = robot.page._child, robot.wizard.own_files.write("more", {})
     robot.wizard.end()
-    child._process.stdin.close()  # as the system does when the window's process is gone
+    assert not config.parent.exists()
     end = time.monotonic() + 20
     while child.running:
         assert time.monotonic() < end, "the child goes on although the window is gone"
         time.sleep(0.02)
+
+
+def test_two_windows_write_no_config_over_each_other_s(open_robot):
+    written = []
+    for title in ("one", "two"):
+        robot = open_robot(make_plan(), {"mode": "long", "title": title})
+        robot.press("<Return>")
+        robot.press("<Alt-s>")
+        folder = robot.wizard.own_files.write("more", {}).parent
+        written.append(json.loads((folder / "run.json").read_text(encoding="utf-8"))["title"])
+    assert written == ["one", "two"]
