@@ -148,14 +148,17 @@ def test_what_is_wrong_is_said(tmp_path):
                        ("lora_up.weight", "lora_down.weight", "alpha"))  # fmt: skip
     assert saved() == ""
     zero = saved(**{up: torch.zeros_like(state[up])})
-    assert "1 layers are zero" in zero and "hash in its metadata is not that" in zero
+    assert "as they were never trained: 1." in zero and "hash in its metadata is not that" in zero
     everything = {f"{name}.lora_up.weight": torch.zeros_like(state[f"{name}.lora_up.weight"])
                   for name in names}  # fmt: skip
     assert "All layers are zero" in saved(**everything)
-    assert "1 layers, such as" in saved(**{down: state[down] * float("nan")})
-    assert "1 of 264 layers have no alpha" in saved(**{alpha: None})
-    assert "alpha above their dim, such as 64 with dim 2" in saved(**{alpha: torch.tensor(64.0)})
-    assert "belong to no layer, such as stranger" in saved(stranger=torch.zeros(2))
+    assert "holds values that are not numbers (such layers: 1)" in saved(
+        **{down: state[down] * float("nan")}
+    )
+    assert "Layers without an alpha: 1 of 264;" in saved(**{alpha: None})
+    strong = saved(**{alpha: torch.tensor(64.0)})
+    assert "an alpha is above its dim, such as 64 with dim 2 (layers: 1)." in strong
+    assert "belong to no layer, such as stranger (1 in all)." in saved(stranger=torch.zeros(2))
     dora = torch.ones(state[up].shape[0], *[1] * (state[down].ndim - 1))
     assert "It is a DoRA" in saved(**{f"{names[0]}.dora_scale": dora})
     assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})
