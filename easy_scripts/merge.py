@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from easy_scripts.lora_pages.file_list_page import LORA_FILES
-from easy_scripts.lora_pages.merge_files_page import MergeFilesPage
+from easy_scripts.lora_pages.merge_files_page import MergeFilesPage, MergeFindings
 from easy_scripts.lora_pages.merge_target_page import MergeTargetPage
 from easy_scripts.lora_pages.result_page import ResultPage
 from easy_scripts.lora_pages.save_page import SavePage
@@ -42,4 +42,5 @@ class RunPage(WorkPage):
 PLAN = Plan(
     "merge", MergeSettings, (MergeFilesPage, MergeTargetPage, PlacePage, RunPage, ResultPage),
     read=read_merge_settings, takes=("models",), file_types=LORA_FILES,
+    findings=MergeFindings,
 )  # fmt: skip

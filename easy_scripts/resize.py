@@ -6,15 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from easy_scripts.lora_pages.file_facts import FactsReader
 from easy_scripts.lora_pages.file_list_page import LORA_FILES, FileListPage
 from easy_scripts.lora_pages.result_page import ResultPage
 from easy_scripts.lora_pages.save_page import ENDING, SavePage
 from easy_scripts.lora_pages.size_limits import most, refused
 from easy_scripts.lora_pages.size_page import SizePage
+from easy_scripts.wizard.findings import Findings
 from easy_scripts.wizard.path_row import FOLDER, OUTPUT_FILE
 from easy_scripts.wizard.window import Plan, Wizard
 from easy_scripts.wizard.work_page import WorkPage
 from scripts.settings.resize import ResizeSettings, read_resize_settings, size_title
+
+
+@dataclass
+class ResizeFindings(Findings):
+    """`loras`: what is known of the files, asked by all pages; made by the page of files."""
+
+    loras: FactsReader | None = None
 
 
 class FilesPage(FileListPage):
@@ -22,6 +31,10 @@ class FilesPage(FileListPage):
 
     name = "resize_files"
     setting = "model"
+
+    def __init__(self, wizard: Wizard) -> None:
+        super().__init__(wizard)
+        wizard.facts.loras = self.reader
 
 
 @dataclass(frozen=True)
@@ -39,10 +52,10 @@ class PlacePage(SavePage):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        wizard.facts["loras"].watch(lambda _: self.frame and self._list_results())
+        wizard.facts.loras.watch(lambda _: self.frame and self._list_results())
 
     def _facts(self, path: Path) -> dict[str, Any]:
-        return self.wizard.facts["loras"].ask(str(path)).facts
+        return self.wizard.facts.loras.ask(str(path)).facts
 
     def _wishes(self) -> list[Wish]:
         """Every LoRA at every size."""
@@ -107,4 +120,5 @@ class RunPage(WorkPage):
 PLAN = Plan(
     "resize", ResizeSettings, (FilesPage, SizePage, PlacePage, RunPage, ResultPage),
     read=read_resize_settings, takes=("model",), file_types=LORA_FILES,
+    findings=ResizeFindings,
 )  # fmt: skip

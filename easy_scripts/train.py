@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from easy_scripts.train_pages.bake_findings import BakeFindings
 from easy_scripts.train_pages.bake_page import BakePage
 from easy_scripts.train_pages.base_page import BasePage
 from easy_scripts.train_pages.finished_page import FinishedPage
@@ -30,4 +31,5 @@ PLAN = Plan(
     (StartPage, QueuePage, BasePage, PicturesPage, KindPage, AllSettingsPage, SummaryPage, BakePage,
      FinishedPage),
     read=read, takes=("train_data_dir", "pretrained_model_name_or_path"), file_types=MODEL_FILES,
+    findings=BakeFindings,
 )  # fmt: skip

@@ -26,7 +26,6 @@ class FileListPage(Page):
         super().__init__(wizard)
         self.handles = (self.setting,)
         self.reader = FactsReader(wizard, INSPECT_LORA)
-        wizard.facts["loras"] = self.reader  # for the pages behind
         self.cards: dict[str, FileCard] = {}
         self._from_folders: set[str] = set()  # taken off again when they turn out to be no LoRA
 

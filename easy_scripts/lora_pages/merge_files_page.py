@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
 from easy_scripts.lora_pages.block_strengths import BlockStrengths
 from easy_scripts.lora_pages.file_list_page import FileListPage
+from easy_scripts.wizard.findings import Findings
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.slider import Slider
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
 UNKNOWN_FAMILY = "sd1"  # whose blocks are meant when no file tells what it is for
+
+
+@dataclass
+class MergeFindings(Findings):
+    """`family`: that of the LoRAs chosen, as far as it is known; written by the page of files."""
+
+    family: str = ""
 
 
 class MergeFilesPage(FileListPage):
@@ -115,12 +124,12 @@ class MergeFilesPage(FileListPage):
         if not any(self.strengths()):
             return self.texts("merge.all_zero")
         families: dict[str, list[str]] = {}
-        self.wizard.facts.pop("family", None)
+        self.wizard.facts.forget("family")
         for path in self.files:
             facts = self.reader.ask(path).facts
             if facts.get("family"):
                 families.setdefault(facts["family_title"], []).append(Path(path).name)
-                self.wizard.facts["family"] = facts["family"]
+                self.wizard.facts.family = facts["family"]
         if len(families) > 1:
             told = "; ".join(f"{', '.join(names)}: {title}" for title, names in families.items())
             return self.texts("merge.families", families=told)

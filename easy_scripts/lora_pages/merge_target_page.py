@@ -78,7 +78,7 @@ class MergeTargetPage(Page):
 
     def _fits(self) -> bool:
         """Whether the model is of the LoRAs' family, as far as both are known."""
-        known, family = self.info.of("sd_model"), self.wizard.facts.get("family")
+        known, family = self.info.of("sd_model"), self.wizard.facts.family
         if not known or not known.facts or not family or known.facts["family"] == family:
             return True
         self.show_error("sd_model", self.texts("merge_target.misfit", title=known.facts["title"]))

@@ -32,7 +32,7 @@ class ResultPage(Page):
         theme = self.theme
         for child in self._content.winfo_children():
             child.destroy()
-        events = self.wizard.facts["events"]
+        events = self.wizard.facts.events
         reports: dict[Path, dict] = {}
         for event in events:
             if isinstance(event, Saved):

@@ -49,11 +49,9 @@ class SavePage(Page):
 
     def enter(self) -> None:
         """Propose a place where the user has not chosen one."""
-        before = self.wizard.facts.get("proposed")
-        if str(self.answers["save_to"] or "") in ("", before):
-            self.answers["save_to"] = self.wizard.facts["proposed"] = self.proposal()
+        self.answers.propose("save_to", self.proposal())
         self.row.show_end()
-        self.wizard.facts.pop("overwrite", None)
+        self.wizard.facts.overwrite = False
         self._list_results()
 
     def _list_results(self) -> None:
@@ -85,5 +83,5 @@ class SavePage(Page):
             if self.wizard.ask("save.ask", names=names) == 0:
                 self.row.focus()
                 return
-            self.wizard.facts["overwrite"] = True
+            self.wizard.facts.overwrite = True
         self.wizard.go_on()

@@ -33,7 +33,7 @@ class SizePage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.reader: FactsReader = wizard.facts["loras"]
+        self.reader: FactsReader = wizard.facts.loras
         self.reader.watch(lambda _: self.frame and self.follow())
         self._proposed = self._file_chosen = False
         self._names: tuple[str, ...] = ()

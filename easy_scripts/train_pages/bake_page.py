@@ -13,9 +13,11 @@ from easy_scripts.train_pages.bake_bars import BakeBars
 from easy_scripts.train_pages.bake_buttons import BakeButtons
 from easy_scripts.train_pages.figures import Figures, rates_of
 from easy_scripts.train_pages.loss_curve import LossCurve
+from easy_scripts.train_pages.paused import forget_paused, keep_paused
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
 from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
+from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.child import Message
@@ -69,9 +71,10 @@ class BakePage(WorkPage):
         if self.busy:
             return
         facts = self.wizard.facts
-        self._attached: KeptBake | None = facts.pop("attach", None)
-        self._kind = self._attached.about.kind if self._attached else facts.pop("bake_kind", BAKE)
-        self._resume = facts.pop("resume", None)
+        self._attached: KeptBake | None = facts.take("attach")
+        kind = facts.take("bake_kind") or BAKE
+        self._kind = self._attached.about.kind if self._attached else kind
+        self._resume = facts.take("resume")
         self._first_step: int | None = None
         self._newest: Step | None = None
         self._pausing = self._save_asked = self._let_go = False
@@ -82,6 +85,8 @@ class BakePage(WorkPage):
             self.answers.update(self._attached.about.config)
         elif self._kind == BAKE and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
+            self.wizard.memory.keep("last_trigger", trigger_word(self.wizard))
+            facts.baked = True
         self._catching_up = bool(self._attached)  # all its events so far come at once
         super().enter()
         self._catching_up = False
@@ -261,13 +266,12 @@ class BakePage(WorkPage):
     def _finish(self, code: int) -> None:
         if self.wizard.page is not self:  # it is the queue that is being looked at
             show_page(self.wizard, self.name)
-        memory = self.wizard.memory
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
-            memory.keep("paused", {})
-        self.wizard.facts["practised"] = self._kind == PRACTICE
-        self.wizard.facts["preview_seconds"] = self._pace.seconds
-        self.wizard.facts["ran"], self.wizard.facts["warnings"] = self._ran, self._warnings
+            forget_paused(self.wizard)
+        self.wizard.facts.practised = self._kind == PRACTICE
+        self.wizard.facts.preview_seconds = self._pace.seconds
+        self.wizard.facts.ran, self.wizard.facts.warnings = self._ran, self._warnings
         self._let_buttons(False)
         self._child.forget()
         if not self._stopping:
@@ -279,8 +283,8 @@ class BakePage(WorkPage):
         self._figures.end()
         if self._kind != BAKE:
             self._state = ""
-        if self._state:
-            memory.keep("paused", {"config": self.answers.config(), "state": self._state})
+        if self._state and (problem := keep_paused(self.wizard, self._state)):
+            self._warn(problem)
         if code == CODE_STOPPED:
             self._show_stopped()
         self._show_ways()
@@ -319,7 +323,7 @@ class BakePage(WorkPage):
 
     def _continue(self) -> None:
         if self.wizard.page is self and not self.busy:
-            self.wizard.facts["resume"] = self._state
+            self.wizard.facts.resume = self._state
             self.enter()
 
     def closing(self) -> None:

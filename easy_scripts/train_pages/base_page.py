@@ -26,7 +26,7 @@ class BasePage(Page):
         """The row of the file, its card, the list of others."""
         theme = self.theme
         self._asking = Asking(self.wizard, "scripts.inspect_model")
-        self._asked, self._problem, self._wants_on = "", "", False
+        self._asked, self._problem = "", ""
         row = self.add_row(body, SETTING)
         row.frame.pack_configure(pady=(0, theme.px(12)))
         self._card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
@@ -51,18 +51,15 @@ class BasePage(Page):
 
     def _look(self) -> None:
         path = clean_path(str(self.answers[SETTING] or ""))
-        if path == self._asked and (self._asking.busy or self._problem or self._known()):
+        if path == self._asked and (self._asking.busy or self._problem or self.wizard.facts.base):
             return
         self._asked, self._problem = path, ""
-        self.wizard.facts.pop("base", None)
+        self.wizard.facts.forget("base")
         self._card.pack_forget()
         self._asking.close()
         if path and Path(path).exists():
             self._show(self.texts("base.reading"), "")
             self._asking.ask([path], self._take)
-
-    def _known(self) -> dict[str, Any]:
-        return self.wizard.facts.get("base", {})
 
     def _take(self, answer: Answer) -> None:
         if answer.problems:
@@ -71,15 +68,13 @@ class BasePage(Page):
             self.rows[SETTING].show_error(self._problem)
         else:
             facts = answer.facts
-            self.wizard.facts["base"] = facts
+            self.wizard.facts.base = facts
             self.rows[SETTING].show_error(None)
             is_v2 = facts["family"] == "sd2"
             if self.answers["v2"] not in (None, is_v2):
                 self.answers["v2"] = None  # a config that was made for another model
             self._show(facts["title"], self._words(facts))
-        if self._wants_on and self.wizard.page is self:
-            self._wants_on = False
-            self.wizard.next()
+        self.answered()
 
     def _words(self, facts: dict[str, Any]) -> str:
         lines = [self.texts("base.resolution", side=facts["resolution"])]
@@ -97,15 +92,17 @@ class BasePage(Page):
             self._about.pack_forget()
         self._card.pack(fill="x", before=self._others)
 
+    @property
+    def waits(self) -> bool:
+        """While the file is looked at."""
+        return self._asking.busy
+
     def check(self) -> bool:
         """A file, looked at and found to be a base model."""
         if not self.answers[SETTING]:
             self.show_error(SETTING, self.texts("base.needed"))
             return False
         if not super().check():
-            return False
-        if self._asking.busy:
-            self._wants_on = True  # goes on by itself in a moment
             return False
         if self._problem:
             self.show_error(SETTING, self._problem)

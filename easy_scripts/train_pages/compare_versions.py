@@ -15,6 +15,7 @@ from typing import Any
 
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.saved_versions import SavedVersion
+from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.train_pages.version_grid import VersionGrid, chosen_text
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
@@ -66,7 +67,7 @@ class CompareVersions(ttk.Frame):
         texts = self._wizard.texts
         text = texts("finished.compare.about", pictures=self._total, versions=len(self._versions),
                      strengths=", ".join(f"{one:g}" for one in STRENGTHS))  # fmt: skip
-        seconds = self._wizard.facts.get("preview_seconds")
+        seconds = self._wizard.facts.preview_seconds
         if seconds:
             about = texts.duration(LOADING + seconds * self._total)
             text += " " + texts("finished.compare.time", time=about)
@@ -126,13 +127,13 @@ class CompareVersions(ttk.Frame):
 
     def _config(self) -> dict[str, Any]:
         """The settings of the drawing: those of the training, as far as it has them."""
-        answers, facts = self._wizard.answers, self._wizard.facts
+        answers = self._wizard.answers
         config = {name: answers[name] for name in declarations(DrawSettings)
                   if name in answers.declared}  # fmt: skip
         with suppress(SettingError):  # it was baked with, so it can be read
             size = read_value(answers.declared["resolution"], answers["resolution"])
             config["width"], config["height"] = size or (None, None)
-        words = facts.get("trigger") or str(answers["output_name"])
+        words = trigger_word(self._wizard) or str(answers["output_name"])
         return {
             **config,
             "model": answers["pretrained_model_name_or_path"],
@@ -241,7 +242,7 @@ class CompareVersions(ttk.Frame):
         self._said.configure(text=text, style="TLabel")
 
     def _choose(self, version: SavedVersion, strength: float) -> None:
-        word = self._wizard.facts.get("trigger", "")
+        word = trigger_word(self._wizard)
         self._file = version.path
         self._which.configure(text=chosen_text(self._wizard, version, strength))
         self._prompt.configure(

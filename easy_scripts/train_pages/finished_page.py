@@ -12,6 +12,7 @@ from easy_scripts.queue.store import DONE, FAILED, Bake, QueueStore
 from easy_scripts.train_pages.compare_versions import CompareVersions
 from easy_scripts.train_pages.preview_strip import load_picture, picture_button, rounds_of
 from easy_scripts.train_pages.saved_versions import saved_versions, spread
+from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import short_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
@@ -42,7 +43,7 @@ class FinishedPage(Page):
 
     def _ran(self) -> list[Bake]:
         """The bakes of the queue that ran, if it was the queue."""
-        ran = self.wizard.facts.get("ran")
+        ran = self.wizard.facts.ran
         return [bake for bake in QueueStore().read().bakes if bake.id in ran] if ran else []
 
     def build(self, body: ttk.Frame) -> None:
@@ -57,13 +58,13 @@ class FinishedPage(Page):
             child.destroy()
         self._pictures.clear()
         self.compare = None
-        events = self.wizard.facts.get("events", [])
+        events = self.wizard.facts.events
         done = next((event for event in events if isinstance(event, Done)), Done())
-        if self.wizard.facts.get("ran"):
+        if self.wizard.facts.ran:
             self._show_warnings()
             self._show_queue(self._ran())
             return
-        practised = self.wizard.facts.get("practised", False)
+        practised = self.wizard.facts.practised
         saved = [Path(event.path) for event in events
                  if isinstance(event, Saved) and event.what == "lora"]  # fmt: skip
         result = saved[-1] if saved else Path(done.path or "")
@@ -78,7 +79,7 @@ class FinishedPage(Page):
             self._show_next(result)
 
     def _show_warnings(self) -> None:
-        for text in self.wizard.facts.get("warnings", ()):
+        for text in self.wizard.facts.warnings:
             ttk.Label(self._content, text=text, style="Warning.TLabel",
                       wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
 
@@ -180,7 +181,7 @@ class FinishedPage(Page):
     closing = leave
 
     def _show_next(self, path: Path) -> None:
-        word = self.wizard.facts.get("trigger", "")
+        word = trigger_word(self.wizard)
         word = f", {word}" if word else ""
         prompt = self.texts("finished.prompt", lora=path.stem, strength="0.8", word=word)
         lines = [self.texts("finished.copy"), prompt]

@@ -28,7 +28,7 @@ class Card:
 
 def find_card(wizard: Wizard, take: Callable[[Card], None]) -> None:
     """Call `take` with the largest card, in the Tk thread; at once when it is known already."""
-    known = wizard.facts.get("card")
+    known = wizard.facts.card
     if known is not None:
         take(known)
         return
@@ -40,8 +40,8 @@ def find_card(wizard: Wizard, take: Callable[[Card], None]) -> None:
         if thread.is_alive():
             wizard.root.after(POLL, wait)
             return
-        wizard.facts["card"] = found[0] if found else Card()
-        take(wizard.facts["card"])
+        wizard.facts.card = found[0] if found else Card()
+        take(wizard.facts.card)
 
     wait()
 

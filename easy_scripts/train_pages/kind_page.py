@@ -7,19 +7,21 @@ import tkinter
 from tkinter import ttk
 from typing import Any
 
+from easy_scripts.train_pages.card_line import CardLine
 from easy_scripts.train_pages.graphics_card import Card, find_card
 from easy_scripts.train_pages.kind_words import in_words, time_in_words
-from easy_scripts.train_pages.trial_part import BATCH, CHOSEN, TrialPart
+from easy_scripts.train_pages.trial_part import BATCH, TrialPart
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
+from easy_scripts.wizard.tips import add_tip
 from scripts.core.declare import show_value
 from scripts.settings.advice import Advice, Situation, advise
 from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
 from scripts.settings.calibration import PLACE
 
+REPEATS = "folder_repeats"
 OWN = "own"  # the settings stay as they were opened
-MEMORIES = ("6", "8", "10", "12", "16", "24", "32")
 REASONS = ("network_dim", "optimizer_type", "max_train_epochs", "train_batch_size",
            "gradient_checkpointing", "resolution", "network_train_unet_only",
            "fp8_base")  # fmt: skip
@@ -33,7 +35,8 @@ class KindPage(Page):
     def build(self, body: ttk.Frame) -> None:
         """The choices, the sentence, the reasons folded away."""
         theme, kept = self.theme, self.wizard.memory.get("choices", {})
-        kind = self.wizard.facts.get("kind") or kept.get("kind")
+        self._applied: dict[str, Any] = self.wizard.memory.get("applied", {})  # advice, as entered
+        kind = self.wizard.facts.kind or kept.get("kind")
         self._kind = tkinter.StringVar(body, kind if kind in (*KINDS, OWN) else KINDS[0])
         effort = kept.get("effort")
         self._effort = tkinter.StringVar(body, effort if effort in EFFORTS else EFFORTS[1])
@@ -42,7 +45,8 @@ class KindPage(Page):
         self._own = self._choices(body, "kind.what", self._kind, KINDS, columns=2)
         self._add_own()
         self._efforts = self._choices(body, "kind.effort", self._effort, EFFORTS, columns=3)
-        self._make_card_line(body)
+        self._card_line = CardLine(body, self.wizard, self._memory)
+        self._card_line.pack(fill="x", pady=(0, theme.px(14)))
         card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
         card.pack(fill="x", pady=(theme.px(4), theme.px(8)))
         self._sentence = ttk.Label(card, style="Strong.TLabel", wraplength=theme.px(610))
@@ -73,11 +77,14 @@ class KindPage(Page):
             grid.columnconfigure(index % columns, weight=1, uniform="cells")
             label, place = self.wizard.access_key(
                 self.texts(f"kind.{name}"), lambda name=name: variable.set(name))  # fmt: skip
-            ttk.Radiobutton(cell, text=label, underline=place, value=name,
-                            variable=variable).pack(anchor="w")  # fmt: skip
+            button = ttk.Radiobutton(cell, text=label, underline=place, value=name,
+                                     variable=variable)  # fmt: skip
+            button.pack(anchor="w")
             about = ttk.Label(cell, text=self.texts(f"kind.{name}.about"), style="Muted.TLabel",
                               font=CAPTION, wraplength=theme.px(600 // columns - 40))  # fmt: skip
             about.pack(anchor="w", padx=(theme.px(28), 0))
+            for widget in (cell, button, about):
+                add_tip(widget, self.texts(f"kind.{name}.tip"), theme)
         return grid
 
     def _add_own(self) -> None:
@@ -87,18 +94,8 @@ class KindPage(Page):
         self._own_button = ttk.Radiobutton(self._own, text=label, underline=place, value=OWN,
                                            variable=self._kind)  # fmt: skip
         self._own_button.grid(row=9, column=0, columnspan=2, sticky="w", pady=self.theme.px(3))
+        add_tip(self._own_button, self.texts("kind.own.tip"), self.theme)
         self._own_button.grid_remove()
-
-    def _make_card_line(self, body: ttk.Frame) -> None:
-        theme = self.theme
-        line = ttk.Frame(body)
-        line.pack(fill="x", pady=(0, theme.px(14)))
-        ttk.Label(line, text=self.texts("kind.memory")).pack(side="left")
-        box = ttk.Combobox(line, textvariable=self._memory, values=MEMORIES, width=6)
-        box.pack(side="left", padx=theme.px(8))
-        ttk.Label(line, text="GB").pack(side="left")
-        self._card_name = ttk.Label(line, style="Muted.TLabel", font=CAPTION)
-        self._card_name.pack(side="left", padx=theme.px(12))
 
     def _make_way(self, parent: ttk.Frame) -> None:
         """The choice among presets."""
@@ -106,16 +103,19 @@ class KindPage(Page):
         shown = next((text for text, name in names.items() if name == self._preset.get()), "")
         line = ttk.Frame(parent)
         line.pack(fill="x", pady=(self.theme.px(10), 0))
-        ttk.Label(line, text=self.texts("kind.preset")).pack(side="left")
+        title = ttk.Label(line, text=self.texts("kind.preset"))
+        title.pack(side="left")
         self._way = ttk.Combobox(line, values=list(names), state="readonly", width=18)
         self._way.set(shown)
         self._way.pack(side="left", padx=self.theme.px(8))
+        for widget in (title, self._way):
+            add_tip(widget, self.texts("kind.preset.tip"), self.theme)
         self._way.bind("<<ComboboxSelected>>",
                        lambda _: self._preset.set(names[self._way.get()]))  # fmt: skip
 
     def enter(self) -> None:
         """Look for the card, and apply the choices to what is known now."""
-        opened = self.wizard.facts.pop("kind", None)
+        opened = self.wizard.facts.take("kind")
         if opened:
             self._kind.set(opened)
         if opened or self._kind.get() == OWN:
@@ -136,8 +136,7 @@ class KindPage(Page):
             self._trial.close()
 
     def _take_card(self, card: Card) -> None:
-        text = card.name if card.present else self.texts("kind.no_card")
-        self._card_name.configure(text=text)
+        self._card_line.name(card.name if card.present else self.texts("kind.no_card"))
         if card.memory_gb and not self._memory.get():
             self._memory.set(f"{card.memory_gb:g}")
         self._apply()
@@ -146,16 +145,12 @@ class KindPage(Page):
 
     def _situation(self) -> Situation:
         facts = self.wizard.facts
-        base, dataset, card = facts.get("base", {}), facts.get("dataset", {}), facts["card"]
-        folders = [one for one in dataset.get("folders", []) if not one["is_reg"]]
-        try:
-            memory = max(1.0, float(self._memory.get().replace(",", ".")))
-        except ValueError:
-            memory = None
+        base, dataset, card = facts.base_model, facts.dataset, facts.card
+        memory = self._card_line.gigabytes
         no_card = not card.present and memory is None
         return Situation(
             kind=self._kind.get(), effort=self._effort.get(), family=base.get("family", "sd1"),
-            pictures=sum(one["pictures"] for one in folders) or 1, memory_gb=memory,
+            pictures=sum(one["pictures"] for one in facts.folders) or 1, memory_gb=memory,
             preset=self._preset.get() if self._preset.get() in PRESETS else "standard",
             v_prediction=bool(base.get("v_prediction")), has_tags=_has_tags(dataset),
             model_name=base.get("path", ""), bf16=card.bf16, no_card=no_card,
@@ -163,12 +158,13 @@ class KindPage(Page):
         )  # fmt: skip
 
     def _apply(self) -> None:
-        if "card" not in self.wizard.facts:
+        if self.wizard.facts.card is None:
             return
-        memory = self.wizard.memory
         choices = {"kind": self._kind, "effort": self._effort, "preset": self._preset,
                    "memory": self._memory}  # fmt: skip
-        memory.keep("choices", {name: choice.get() for name, choice in choices.items()})
+        if self._card_line.problem is None:
+            kept = {name: choice.get() for name, choice in choices.items()}
+            self.wizard.memory.keep("choices", kept)
         self._warning.pack_forget()
         situation = self._situation()
         if self._kind.get() == OWN:
@@ -209,15 +205,13 @@ class KindPage(Page):
     def _with_folders(self, advice: Advice, situation: Situation) -> dict[str, Any]:
         """Repeats go to folders that ask for none themselves; else the rounds make up for it."""
         values = dict(advice.values)
-        facts = self.wizard.facts
-        folders = [one for one in facts.get("dataset", {}).get("folders", [])
-                   if not one["is_reg"]]  # fmt: skip
+        facts, folders = self.wizard.facts, self.wizard.facts.folders
         looks = advice.values["max_train_epochs"] * advice.repeats * situation.pictures
-        given = facts.get("given_repeats") or facts.get("repeats_by_hand")
-        if folders and not given and all(one["repeats"] == 1 for one in folders):
-            facts["advised_repeats"] = True
-        if facts.get("advised_repeats") and not given:
-            values["folder_repeats"] = {one["name"]: advice.repeats for one in folders}
+        entered, advised = self.answers[REPEATS], facts.advised_repeats
+        free = not entered and all(one["repeats"] == 1 for one in folders)
+        if folders and (free or _same(entered, advised or None)):
+            values[REPEATS] = {one["name"]: advice.repeats for one in folders}
+            facts.advised_repeats = facts.of_folder[REPEATS] = values[REPEATS]
         else:
             uses = sum(one["repeats"] * one["pictures"] for one in folders) or 1
             values["max_train_epochs"] = max(1, round(looks / uses))
@@ -225,8 +219,7 @@ class KindPage(Page):
 
     def _fill(self, values: dict[str, Any]) -> None:
         """Enter the advice, but leave alone what was set by hand or came from a config."""
-        applied = self.wizard.memory.get("applied", {})
-        fresh = {}
+        fresh, applied = {}, self._applied
         for name, value in values.items():
             now, entry = self.answers[name], self.answers.declared[name]
             if name == BATCH and self._batch_is_chosen(now):
@@ -237,13 +230,14 @@ class KindPage(Page):
             fresh["network_alpha"] = None  # half of the size that was set by hand
         self._follow_amount(fresh)
         self.answers.update(fresh)
-        self.wizard.memory.keep("applied", {**applied, **fresh})
+        self._applied = {**applied, **fresh}
+        self.wizard.memory.keep("applied", self._applied)
 
     def _batch_is_chosen(self, now: Any) -> bool:
         """Whether a trial's finding was taken; one that was changed since then counts no more."""
-        if _same(now, self.wizard.facts.get(CHOSEN)):
+        if _same(now, self.wizard.facts.chosen_batch):
             return True
-        self.wizard.facts.pop(CHOSEN, None)
+        self.wizard.facts.forget("chosen_batch")
         return False
 
     def _follow_amount(self, fresh: dict[str, Any]) -> None:
@@ -254,12 +248,16 @@ class KindPage(Page):
 
     # --- going on ------------------------------------------------------------------------
 
+    def check(self) -> bool:
+        """The memory of the card must be a number."""
+        return super().check() and self._card_line.check()
+
     def proceed(self) -> None:
         """Past the page with all settings, which few need."""
         show_page(self.wizard, "summary")
 
     def _to_all(self) -> None:
-        if self.may_leave():
+        if self.check() and self.may_leave():
             show_page(self.wizard, "all_settings")
 
     def focus_first(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ def in_words(
     that a trial of these answers took.
     """
     texts, answers = wizard.texts, wizard.answers
-    values = {**advice.values, **_read(answers, OF_COST)}
+    values = {**advice.values, **read_answers(answers, OF_COST)}
     cost = cost_of_step(situation, values, place)
     if measured is not None:
         cost = Cost(measured[1] or cost.memory_bytes, measured[1] is not None, measured[0], True)
-    epochs = _read(answers, ("max_train_epochs",)).get("max_train_epochs") or 1
+    epochs = read_answers(answers, ("max_train_epochs",)).get("max_train_epochs") or 1
     batch = values["train_batch_size"] * (values.get("gradient_accumulation_steps") or 1)
     steps = epochs * math.ceil(_uses(wizard, advice, situation) / batch)
     parts = [texts("kind.steps", steps=steps, epochs=epochs)]
@@ -54,12 +55,17 @@ def time_in_words(wizard: Wizard, no_card: bool, seconds: float, exact: bool = T
     return wizard.texts(key, time=wizard.texts.duration(seconds))
 
 
-def _read(answers: Answers, names: tuple[str, ...]) -> dict[str, Any]:
-    """The settings of these names that can be read, by name; their rows tell of the others."""
+def read_answers(
+    answers: Answers, names: tuple[str, ...], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The settings of these names that can be read, by name; their rows tell of the others.
+
+    `given` are values that go before the answers."""
     values = {}
     for name in names:
+        raw = (given or {}).get(name, answers[name])
         try:
-            values[name] = read_value(answers.declared[name], answers[name])
+            values[name] = read_value(answers.declared[name], raw)
         except SettingError:
             continue
     return values
@@ -67,7 +73,7 @@ def _read(answers: Answers, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _uses(wizard: Wizard, advice: Advice, situation: Situation) -> int:
     """How often pictures are looked at in a round."""
-    folders = wizard.facts.get("dataset", {}).get("folders", [])
-    if not folders or wizard.facts.get("advised_repeats"):
+    folders, advised = wizard.facts.all_folders, wizard.facts.advised_repeats
+    if not folders or (advised and wizard.answers["folder_repeats"] == advised):
         return advice.repeats * situation.pictures
     return sum(one["repeats"] * one["pictures"] for one in folders)

@@ -6,15 +6,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.wizard.window import Wizard
 
 
 def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:
-    """Replace all answers; what comes from elsewhere is not overruled by advice."""
-    declared = wizard.answers.declared
-    wizard.answers.update({name: entry.default for name, entry in declared.items()})
-    wizard.answers.update(as_entered(values))
-    wizard.facts["kind"] = "own"
+    """Replace all answers; what comes from elsewhere is not overruled by advice or proposals."""
+    wizard.facts.forget(*OF_LORA)
+    wizard.answers.replace(as_entered(values))
+    wizard.facts.kind = "own"
+    if values == wizard.memory.get("last", {}):
+        wizard.facts.trigger = wizard.memory.get("last_trigger", "")
+    wizard.draft.begin()
 
 
 def as_entered(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from tkinter import StringVar, ttk
+from tkinter import ttk
 from typing import Any
 
 from easy_scripts.train_pages.folder_table import FolderTable
 from easy_scripts.train_pages.thumbnails import Thumbnails
+from easy_scripts.train_pages.trigger_field import PREFIX, TriggerField
 from easy_scripts.wizard.asking import Answer, Asking, short_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.declare import is_unset
 from scripts.settings.train_reading import read_arguments
 
-SETTING = "train_data_dir"
+SETTING, REPEATS = "train_data_dir", "folder_repeats"
 TAGS_SHOWN = 12
 NAMES_SHOWN = 3
+TIMES = "\u00a0×\u00a0"  # no line ends here
 MOST_LINES = 6  # of what is worth knowing, before the rest is folded into a number
-OF_PICTURES = (SETTING, "reg_data_dir", "dataset_config", "folder_repeats", "resolution",
+OF_PICTURES = (SETTING, "reg_data_dir", "dataset_config", REPEATS, "resolution",
                "caption_extension", "enable_bucket", "min_bucket_reso", "max_bucket_reso",
                "bucket_reso_steps", "bucket_no_upscale", "train_batch_size")  # fmt: skip
 
@@ -27,14 +29,15 @@ class PicturesPage(Page):
     """The folder, and below it what `scripts.inspect_dataset` says."""
 
     name = "pictures"
-    handles = ("folder_repeats", "caption_prefix", "dataset_config")
+    handles = (REPEATS, PREFIX, "dataset_config")
 
     def build(self, body: ttk.Frame) -> None:
         """The row of the folder, findings, trigger word, folded regularisation pictures."""
         theme = self.theme
         self._asking = Asking(self.wizard, "scripts.inspect_dataset")
         self._asked: dict[str, Any] | None = None
-        self._problem, self._wants_on = "", False
+        self._folder: str | None = None  # that what is known and entered belongs to
+        self._problem = ""
         row = self.add_row(body, SETTING)
         row.frame.pack_configure(pady=(0, theme.px(12)))
         self._state = ttk.Label(body, style="Muted.TLabel", wraplength=theme.px(640))
@@ -47,60 +50,57 @@ class PicturesPage(Page):
         self._table.pack(fill="x", pady=(theme.px(12), 0))
         self._notes = ttk.Frame(self._findings)
         self._notes.pack(fill="x", pady=(theme.px(10), 0))
-        self._make_trigger(self._findings)
+        self.trigger = TriggerField(self._findings, self.wizard)
+        self.trigger.pack(fill="x", pady=(theme.px(16), theme.px(6)))
         self._fold = self.add_fold(body, "pictures.regularisation")
         self.add_row(self._fold, "reg_data_dir")
         self.answers.watch(self._look, *OF_PICTURES)
 
-    def _make_trigger(self, parent: ttk.Frame) -> None:
-        theme = self.theme
-        frame = ttk.Frame(parent)
-        frame.pack(fill="x", pady=(theme.px(16), theme.px(6)))
-        frame.columnconfigure(0, weight=1)
-        ttk.Label(frame, text=self.texts("pictures.trigger")).grid(row=0, sticky="w")
-        self._trigger_about = ttk.Label(frame, style="Muted.TLabel", font=CAPTION,
-                                        wraplength=theme.px(420))  # fmt: skip
-        self._trigger_about.grid(row=1, sticky="w")
-        self._trigger = StringVar(frame)
-        self.trigger_entry = ttk.Entry(frame, textvariable=self._trigger, width=24)
-        self.trigger_entry.grid(row=0, column=1, rowspan=2, sticky="e")
-        self._trigger.trace_add("write", lambda *_: self._trigger_typed())
-
     def enter(self) -> None:
         """Look at the folder."""
         self._look()
-
-    def leave(self) -> None:
-        """Nothing goes on by itself any more."""
-        self._wants_on = False
 
     # --- looking -------------------------------------------------------------------------
 
     def _question(self) -> dict[str, Any]:
         config = {name: value for name, value in self.answers.config().items()
                   if name in OF_PICTURES}  # fmt: skip
-        base = self.wizard.facts.get("base")
+        base = self.wizard.facts.base
         if base:
             config.setdefault("resolution", base["resolution"])
         return config
 
     def _look(self) -> None:
         question = self._question()
-        if question == self._asked or self.wizard.page is not self:
+        if question.get(SETTING) != self._folder:
+            self._folder = question.get(SETTING)
+            self._forget_folder()
+            question = self._question()
+        known = self.wizard.facts.dataset
+        looked_at = question == self._asked and (self._asking.busy or self._problem or known)
+        if looked_at or self.wizard.page is not self:
             return
-        same_folder = self._asked and self._asked.get(SETTING) == question.get(SETTING)
         self._asked, self._problem = question, ""
         self._asking.close()
-        if not same_folder:
-            self.wizard.facts.pop("dataset", None)
-            self._findings.pack_forget()
         self._choices.pack_forget()
+        if not known:
+            self._findings.pack_forget()
         if not question.get(SETTING) or self.answers.error(SETTING):
             self._state.configure(text="")
             return
-        if not same_folder:
+        if not known:
             self._state.configure(text=self.texts("pictures.reading"))
         self._asking.ask_about(question, "--thumbnails", self._take, self._show)
+
+    def _forget_folder(self) -> None:
+        """What was found in the folder before, and entered for it, does not go for another one."""
+        facts = self.wizard.facts
+        entered = dict(facts.of_folder)
+        facts.forget("dataset", "trigger", "of_folder", "advised_repeats")
+        self._table.forget()
+        for name, value in entered.items():
+            if self.answers[name] == value:
+                self.answers.withdraw(name)
 
     def _take(self, answer: Answer) -> None:
         if answer.problems:
@@ -109,8 +109,7 @@ class PicturesPage(Page):
             self._findings.pack_forget()
             self.rows[SETTING].show_error(self._problem)
             self._offer_choices(answer.facts.get("choices", []))
-        elif self._wants_on and self.wizard.page is self:
-            self.wizard.next()
+            self.answered()
 
     def _offer_choices(self, folders: list[str]) -> None:
         for child in self._choices.winfo_children():
@@ -134,8 +133,8 @@ class PicturesPage(Page):
         facts = answer.facts
         if "folders" not in facts:
             return
-        first = "dataset" not in self.wizard.facts
-        self.wizard.facts["dataset"] = facts
+        first = not self.wizard.facts.dataset
+        self.wizard.facts.dataset = facts
         self.rows[SETTING].show_error(None)
         self._state.configure(text=self._sentence(facts))
         self._table.show(facts["folders"])
@@ -144,27 +143,29 @@ class PicturesPage(Page):
                                    if not picture["is_reg"]])  # fmt: skip
         self._tell(facts)
         if first:
-            self._propose_trigger(facts)
-        self._explain_trigger(facts)
+            self.trigger.propose(facts)
         self._findings.pack(fill="x", after=self._state)
+        self.answered()
 
     def _sentence(self, facts: dict[str, Any]) -> str:
         trained = [folder for folder in facts["folders"] if not folder["is_reg"]]
         pictures = sum(folder["pictures"] for folder in trained)
         captions = facts["captions"]
-        missing = captions.get("missing", 0) + captions.get("empty", 0)
+        missing, empty = captions.get("missing", 0), captions.get("empty", 0)
         parts = [self.texts("pictures.count", pictures=pictures, folders=len(trained))]
-        if missing == 0:
+        if missing == 0 and empty == 0:
             parts.append(self.texts("pictures.all_captions"))
         elif missing == pictures:
             parts.append(self.texts("pictures.no_captions"))
-        else:
+        elif missing:
             parts.append(self.texts("pictures.some_captions", missing=missing))
-        smallest, largest = (" × ".join(map(str, facts["sizes"][key]))
+        if empty:
+            parts.append(self.texts("pictures.empty_captions", empty=empty))
+        smallest, largest = (TIMES.join(map(str, facts["sizes"][key]))
                              for key in ("smallest", "largest"))  # fmt: skip
         sizes = smallest if smallest == largest else f"{smallest} – {largest}"
         parts.append(self.texts("pictures.sizes", sizes=sizes))
-        buckets = [f"{entry['width']} × {entry['height']}" for entry in facts["buckets"]]
+        buckets = [f"{entry['width']}{TIMES}{entry['height']}" for entry in facts["buckets"]]
         more = "" if len(buckets) <= NAMES_SHOWN else " …"
         parts.append(self.texts("pictures.buckets", count=len(buckets),
                                 shapes=", ".join(buckets[:NAMES_SHOWN]) + more))  # fmt: skip
@@ -213,47 +214,25 @@ class PicturesPage(Page):
     # --- mending -------------------------------------------------------------------------
 
     def _repeats(self) -> dict[str, Any]:
-        entered = self.answers["folder_repeats"]
+        entered = self.answers[REPEATS]
         return {} if is_unset(entered) else read_arguments(entered)
 
     def _mend(self, repeats: dict[str, int]) -> None:
-        self.answers["folder_repeats"] = {**self._repeats(), **repeats}
+        """Take folders in, or give them other repeats, as the button offers."""
+        together = {**self._repeats(), **repeats}
+        self.wizard.facts.of_folder[REPEATS] = together
+        self.answers[REPEATS] = together
 
     def _repeat(self, folder: str, repeats: int) -> None:
         """The number of repeats of a folder was changed in the table."""
-        self.answers["folder_repeats"] = {**self._repeats(), folder: repeats}
-        self.wizard.facts["repeats_by_hand"] = True
-
-    # --- trigger word --------------------------------------------------------------------
-
-    def _propose_trigger(self, facts: dict[str, Any]) -> None:
-        prefix = str(self.answers["caption_prefix"] or "").strip().rstrip(",")
-        found = facts["trigger_word"] or {}
-        self._trigger.set(prefix or found.get("word", ""))
-
-    def _trigger_typed(self) -> None:
-        word = self._trigger.get().strip()
-        facts = self.wizard.facts.get("dataset", {})
-        self.wizard.facts["trigger"] = word
-        self.answers["caption_prefix"] = f"{word}, " if word and self._needed(word, facts) else None
-        self._explain_trigger(facts)
-
-    def _needed(self, word: str, facts: dict[str, Any]) -> bool:
-        """Whether the word has to be put in front: not when the captions say it anyway."""
-        pictures = [picture for picture in facts.get("pictures", []) if not picture["is_reg"]]
-        return not all(word.lower() in picture["caption"].lower() for picture in pictures)
-
-    def _explain_trigger(self, facts: dict[str, Any]) -> None:
-        word = self._trigger.get().strip()
-        if not word:
-            key = "pictures.trigger_none"
-        elif self.answers["caption_prefix"]:
-            key = "pictures.trigger_front"
-        else:
-            key = "pictures.trigger_there"
-        self._trigger_about.configure(text=self.texts(key, word=word) if word else self.texts(key))
+        self._mend({folder: repeats})
 
     # --- leaving -------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Until the pictures' headers are read; opening them all may take longer than Next."""
+        return self._asking.busy and not self.wizard.facts.dataset
 
     def check(self) -> bool:
         """A folder, looked at, with pictures that can be used."""
@@ -265,10 +244,7 @@ class PicturesPage(Page):
         if self._problem:
             self.show_error(SETTING, self._problem)
             return False
-        if self._asking.busy and "dataset" not in self.wizard.facts:
-            self._wants_on = True  # goes on by itself in a moment
-            return False
-        return True
+        return self._table.check()
 
     def show_error(self, name: str, message: str) -> None:
         """What is wrong with something that has no row here stands under the folder."""

@@ -216,7 +216,7 @@ class QueuePage(Page):
     def _edit(self, bake: Bake) -> None:
         """Its settings become the answers; the summary saves them back."""
         open_settings(self.wizard, bake.settings)
-        self.wizard.facts["queued"] = bake.id
+        self.wizard.facts.queued = bake.id
         show_page(self.wizard, "summary")
 
     def _pause(self) -> None:
@@ -282,7 +282,7 @@ class QueuePage(Page):
     def proceed(self) -> None:
         """Bake what waits, or show what bakes."""
         if not self.busy:
-            self.wizard.facts["bake_kind"] = "queue"
+            self.wizard.facts.bake_kind = "queue"
         show_page(self.wizard, "bake")
 
     def leave_busy(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
+from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.train_pages.opened import open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
@@ -23,6 +24,8 @@ CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
+# What another LoRA has of its own.
+OF_ONE_LORA = ("output_name", "caption_prefix", "sample_prompts", "folder_repeats")
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
 
@@ -32,6 +35,7 @@ class StartPage(Page):
 
     name = "start"
     next_text = None
+    offers_always = True
 
     def build(self, body: ttk.Frame) -> None:
         """A card for each way, and the place for the report of a config."""
@@ -52,7 +56,7 @@ class StartPage(Page):
         if paused and Path(str(paused.get("state", ""))).is_dir():
             self._add("resume", self._resume, str(paused["config"].get("output_name", "")),
                       accent=True)  # fmt: skip
-        self._add("new", self.wizard.go_on, accent=not self._cards)
+        self._add("new", self._new, accent=not self._cards)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
@@ -86,7 +90,7 @@ class StartPage(Page):
 
     def enter(self) -> None:
         """Look whether there is something to go on with; take a config that was dropped."""
-        self.wizard.facts.pop("queued", None)
+        self.wizard.facts.queued = ""
         self._fill()
         self._sort_dropped(str(self.answers["train_data_dir"] or ""))
 
@@ -106,15 +110,26 @@ class StartPage(Page):
 
     def offer(self, text: str, answer: str, action: Callable[[], None]) -> None:
         """The draft: not offered when it is the last bake, which has its own card."""
-        memory = self.wizard.memory
-        if memory.get("draft", {}) != memory.get("last", {}):
+        last = self.wizard.memory.get("last", {})
+        draft = self.wizard.draft.before
+        if any(last.get(name) != value for name, value in draft.items()):
             super().offer(text, answer, lambda: self._use_draft(action))
 
     def _use_draft(self, action: Callable[[], None]) -> None:
+        self.wizard.facts.forget(*OF_LORA)
         action()
         self.wizard.go_on()
 
     # --- ways ----------------------------------------------------------------------------
+
+    def _new(self) -> None:
+        """What was baked already gives its base model and folders to the next LoRA, no more."""
+        facts, answers = self.wizard.facts, self.answers
+        if facts.baked:
+            answers.replace({name: value for name, value in answers.entered().items()
+                             if name not in OF_ONE_LORA})  # fmt: skip
+            facts.forget(*OF_LORA)
+        self.wizard.go_on()
 
     def _again(self) -> None:
         open_settings(self.wizard, self.wizard.memory.get("last", {}))
@@ -123,17 +138,17 @@ class StartPage(Page):
     def _resume(self) -> None:
         paused = self.wizard.memory.get("paused", {})
         open_settings(self.wizard, paused["config"])
-        self.wizard.facts["resume"] = paused["state"]
+        self.wizard.facts.resume = paused["state"]
         show_page(self.wizard, "bake")
 
     def _attach(self, bake: KeptBake) -> None:
         if bake.about.config:
             open_settings(self.wizard, bake.about.config)
-        self.wizard.facts["attach"] = bake
+        self.wizard.facts.attach = bake
         show_page(self.wizard, "bake")
 
     def _practice(self) -> None:
-        self.wizard.facts["bake_kind"] = "practice"
+        self.wizard.facts.bake_kind = "practice"
         show_page(self.wizard, "bake")
 
     def _choose_config(self) -> None:
@@ -194,9 +209,12 @@ class StartPage(Page):
             show_page(self.wizard, "summary")
 
     def leave(self) -> None:
-        """A place to save to is proposed from the start, so that nobody has to think of one."""
-        if not self.answers["output_dir"]:
-            self.answers["output_dir"] = str(OUTPUT_FOLDER)
+        """A place to save to is proposed from the start, so that nobody has to think of one. A
+        config that is still being read is let go: it would replace what is entered later."""
+        self.answers.propose("output_dir", str(OUTPUT_FOLDER))
+        if self._importing.busy:
+            self._importing.close()
+            self._report.pack_forget()
 
     def closing(self) -> None:
         """End the child that reads a config."""

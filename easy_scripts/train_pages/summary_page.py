@@ -10,12 +10,17 @@ from typing import Any
 
 from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
+from easy_scripts.train_pages.graphics_card import find_card
+from easy_scripts.train_pages.plan_cost import cost_lines
+from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.rows import TextRow
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError
+from scripts.core.events import Problem
 from scripts.core.files import FORBIDDEN_IN_NAMES, write_text
+from scripts.settings.calibration import PLACE
 
 LONGEST_NAME = 60
 LONGEST_PROMPT = 160
@@ -31,8 +36,8 @@ class SummaryPage(Page):
         """Rows of name, place and preview prompt; the plan; buttons."""
         theme = self.theme
         self._asking = Asking(self.wizard, "scripts.train")
-        self._problem, self._wants_on = "", False
-        self._problem_setting: str | None = None
+        self._problem, self._problem_setting = "", None
+        self._plan: dict[str, Any] | None = None
         for name in ("output_name", "output_dir"):
             self.add_row(body, name)
         row = TextRow(body, self.wizard, self.answers.declared["sample_prompts"])
@@ -62,33 +67,27 @@ class SummaryPage(Page):
     def enter(self) -> None:
         """Propose what is not chosen yet, and ask for the plan."""
         self._propose()
-        key = "summary.queue_back" if "queued" in self.wizard.facts else "summary.queue"
+        key = "summary.queue_back" if self.wizard.facts.queued else "summary.queue"
         label, place = self.wizard.access_key(self.texts(key), lambda: self._do(self._to_queue))
         self._queue_button.configure(text=label, underline=place)
         self._said.pack_forget()
         self._ask()
+        find_card(self.wizard, lambda _: self._show_facts())
 
     def leave(self) -> None:
-        """Nothing goes on by itself any more."""
-        self._wants_on = False
+        """The plan is not wanted any more."""
         self._asking.close()
 
     # --- proposals -----------------------------------------------------------------------
 
     def _propose(self) -> None:
-        facts, answers = self.wizard.facts, self.answers
-        dataset = facts.get("dataset", {})
-        if answers["output_name"] in (answers.declared["output_name"].default, "", None):
-            name = facts.get("trigger") or _class_words(dataset)
-            folder = Path(str(answers["train_data_dir"] or "lora"))
-            answers["output_name"] = _file_name(name or folder.name)
-        fresh = facts.get("prompt_proposed") is None or (
-            answers["sample_prompts"] == facts.get("prompt_proposed"))  # fmt: skip
-        if fresh and (not answers["sample_prompts"] or facts.get("prompt_proposed")):
-            prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
-            facts["prompt_proposed"] = prompt
-            if prompt:
-                answers["sample_prompts"] = prompt
+        answers, dataset = self.answers, self.wizard.facts.dataset
+        name = trigger_word(self.wizard) or _class_words(dataset)
+        folder = Path(str(answers["train_data_dir"] or "lora"))
+        answers.propose("output_name", _file_name(name or folder.name))
+        prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
+        if prompt:
+            answers.propose("sample_prompts", prompt)
         times = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
         if answers["sample_prompts"] and not any(answers[name] for name in times):
             answers["sample_every_n_epochs"] = answers["save_every_n_epochs"] or 1
@@ -109,30 +108,36 @@ class SummaryPage(Page):
         for child in self._unusual.winfo_children():
             child.destroy()
         if answer.problems:
-            self._problem = answer.problem
+            self._plan, self._problem = None, answer.problem
             self._problem_setting = answer.problems[0].setting
             self._fill([(self.texts("summary.not_yet"), "")])
-            self._list([(problem.message, "Error.TLabel") for problem in answer.problems])
-            self._wants_on = False
+            self._list([(self._named(problem), "Error.TLabel") for problem in answer.problems])
+            self.answered()
             return
-        plan = answer.facts
-        self._fill(self._facts(plan))
+        self._plan = self.wizard.facts.planned = plan = answer.facts
+        self._show_facts()
         lines = [(text, "Warning.TLabel") for text in plan["warnings"]]
         if any(bake.running for bake in kept_bakes()):
             lines.insert(0, (self.texts("summary.running"), "Warning.TLabel"))
         lines += [(text, "Muted.TLabel") for text in (*plan["guesses"], *plan["notes"])]
         self._list(lines)
-        self.wizard.facts["planned_steps"] = plan["steps"]
-        if self._wants_on and self.wizard.page is self:
-            self._wants_on = False
-            self.wizard.next()
+        self.answered()
+
+    def _named(self, problem: Problem) -> str:
+        """What is wrong, with the name of the setting as its row has it."""
+        entry = self.answers.declared.get(problem.setting)
+        return f"{self.texts.label(entry)}: {problem.message}" if entry else problem.message
+
+    def _show_facts(self) -> None:
+        if self._plan:
+            self._fill(self._facts(self._plan))
 
     def _facts(self, plan: dict[str, Any]) -> list[tuple[str, str]]:
         texts, settings = self.texts, plan["settings"]
         kind = "LoCon" if settings.get("conv_dim") else "LoRA"
         pictures = sum(one["pictures"] for one in plan["folders"] if not one["is_reg"])
         dim, alpha = settings["network_dim"], settings.get("network_alpha", 0)
-        side = " × ".join(str(number) for number in settings.get("resolution", []))
+        side = "\u00a0×\u00a0".join(str(number) for number in settings.get("resolution", []))
         return [
             (texts("summary.what"), texts("summary.what_text", kind=kind, dim=dim,
                                           alpha=f"{alpha:g}")),
@@ -143,6 +148,7 @@ class SummaryPage(Page):
             (texts("summary.amount"), texts("summary.amount_text", steps=plan["steps"],
                                             epochs=plan["epochs"],
                                             batch=settings["train_batch_size"])),
+            *cost_lines(self.wizard, plan, PLACE),
             (texts("summary.how"), texts("summary.how_text",
                                          optimizer=settings["optimizer_type"],
                                          rate=f"{settings['learning_rate']:g}")),
@@ -168,6 +174,11 @@ class SummaryPage(Page):
 
     # --- ways onward ---------------------------------------------------------------------
 
+    @property
+    def waits(self) -> bool:
+        """While the plan is made."""
+        return self._asking.busy
+
     def check(self) -> bool:
         """Nothing is wrong, as far as the plan can tell."""
         errors = self.wizard.errors()
@@ -175,9 +186,6 @@ class SummaryPage(Page):
             self.wizard.show_error(name, message)
             return False
         if not super().check():
-            return False
-        if self._asking.busy:
-            self._wants_on = True  # goes on by itself in a moment
             return False
         if self._problem:
             self.wizard.show_error(self._problem_setting, self._problem)
@@ -205,12 +213,12 @@ class SummaryPage(Page):
                 self._say(self.texts.said(error), "Error.TLabel")
 
     def _to_queue(self) -> None:
-        if not self.check():
-            self._wants_on = False
+        if not (self.check() and self.ready(self._to_queue)):
             return
+        self.wizard.draft.count()
         store, config = QueueStore(), self.answers.config()
         try:
-            if queued := self.wizard.facts.get("queued"):
+            if queued := self.wizard.facts.queued:
                 store.edit(queued, config, str(self.answers["output_name"]))
                 show_page(self.wizard, "queue")
                 return

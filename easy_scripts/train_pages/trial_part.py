@@ -25,7 +25,6 @@ from scripts.core.events import Stage
 
 TEXT_WIDTH = 600  # logical pixels
 BATCH = "train_batch_size"
-CHOSEN = "chosen_batch"  # among the wizard's facts: the batch that a trial was followed in
 # Settings that change neither the time of a step nor its memory.
 NOT_OF_A_STEP = ("max_train_epochs", "max_train_steps", "folder_repeats", "output_dir",
                  "output_name", "save_every_n_epochs", "save_every_n_steps", "sample_prompts",
@@ -231,7 +230,7 @@ class TrialPart(ttk.Frame):
 
     def _choose_batch(self) -> None:
         """Train with the largest batch that fits; no advice overrules that."""
-        self._wizard.facts[CHOSEN] = self._take_batch
+        self._wizard.facts.chosen_batch = self._take_batch
         self._answers[BATCH] = self._take_batch
         self._changed()
         self._wizard.footer.next.focus_set()

@@ -21,6 +21,7 @@ class Answers:
     def __init__(self, settings_class: type, values: Mapping[str, Any] | None = None) -> None:
         self.declared = declarations(settings_class)
         self._values: dict[str, Any] = {}
+        self._proposed: dict[str, Any] = {}
         self._watchers: list[tuple[frozenset[str], Watcher]] = []
         self.update(values or {})
 
@@ -42,12 +43,40 @@ class Answers:
             if changed & names or (changed and not names):
                 watcher()
 
+    def propose(self, name: str, value: Any) -> None:
+        """Enter what nobody has chosen; a later proposal follows, as long as it is left alone."""
+        if self.is_open(name):
+            self._proposed[name] = value
+            self[name] = value
+
+    def is_open(self, name: str) -> bool:
+        """Whether nobody has chosen this value: it is unset, or as it was proposed."""
+        entry, value = self.declared[name], self[name]
+        if value in ("", None) and (entry.path or not entry.optional):
+            return True  # it must be something
+        return value == self._proposed.get(name, entry.default)
+
+    def withdraw(self, name: str) -> None:
+        """Forget what was entered or proposed for a setting."""
+        self._proposed.pop(name, None)
+        self[name] = self.declared[name].default
+
+    def replace(self, values: Mapping[str, Any]) -> None:
+        """Forget everything entered and proposed, and enter `values`."""
+        self._proposed.clear()
+        defaults = {name: entry.default for name, entry in self.declared.items()}
+        self.update({**defaults, **values})
+
     def watch(self, watcher: Watcher, *names: str) -> None:
         """Call `watcher` whenever one of `names` (none: any setting) has changed."""
         self._watchers.append((frozenset(names), watcher))
 
+    def chosen(self) -> dict[str, Any]:
+        """What was entered and is no proposal."""
+        return {name: value for name, value in self.entered().items() if not self.is_open(name)}
+
     def entered(self) -> dict[str, Any]:
-        """What differs from the defaults: the draft."""
+        """What differs from the defaults."""
         return {
             name: value
             for name, value in self._values.items()

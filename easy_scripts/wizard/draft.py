@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter
+from collections.abc import Mapping
 from typing import Any
 
 from easy_scripts.wizard.answers import Answers
@@ -12,16 +13,36 @@ DELAY = 400  # milliseconds after the last change
 
 
 class Draft:
-    """Keeps `answers` in `memory`; `before` is what was kept last time."""
+    """Keeps `answers` in `memory`; `before` is what was kept last time.
+
+    An older draft stays until a person enters something or goes on with what is there: neither
+    proposals nor what was dropped or opened take its place. Proposals are no part of it: they are
+    made again.
+    """
 
     def __init__(self, root: tkinter.Tk, answers: Answers, memory: Memory) -> None:
         self._root, self._answers, self._memory = root, answers, memory
         self._job: str | None = None
+        self._begun: dict[str, Any] | None = None  # what was there before anything was entered
         self.before: dict[str, Any] = memory.get("draft", {})
 
     def follow(self) -> None:
         """Keep every change from now on."""
+        self.begin()
         self._answers.watch(self._later)
+
+    def begin(self) -> None:
+        """What is there now was not entered by a person."""
+        self._begun = self._answers.chosen()
+
+    def count(self) -> None:
+        """What is there now was entered by a person, or has been approved of."""
+        self._begun = None
+
+    def use(self, begun: Mapping[str, Any]) -> None:
+        """Go on with what was kept last time; the rest is as in `begun`."""
+        self._answers.replace({**begun, **self.before})
+        self.count()
 
     def _later(self) -> None:
         if self._job:
@@ -31,6 +52,7 @@ class Draft:
     def keep(self) -> None:
         """Write what was entered to the disk."""
         self._job = None
-        entered = self._answers.entered()
-        if entered:
+        entered = self._answers.chosen()
+        if entered and entered != self._begun:
+            self.count()
             self._memory.keep("draft", entered)

@@ -29,6 +29,7 @@ class Page:
     busy = False
     passed_over = False  # Back goes past this page
     off_path = False  # no step on the way: the list at the side does without it
+    offers_always = False  # the draft, even when files were dropped on the .bat
     handles: tuple[str, ...] = ()  # settings of the page that have no row of their own
 
     def __init__(self, wizard: Wizard) -> None:
@@ -36,7 +37,7 @@ class Page:
         self.texts, self.theme, self.answers = wizard.texts, wizard.theme, wizard.answers
         self.frame: Scrolled | None = None
         self.rows: dict[str, Row] = {}
-        self._offer: ttk.Frame | None = None
+        self._wish: Callable[[], None] | None = None
 
     @property
     def title_key(self) -> str:
@@ -66,6 +67,30 @@ class Page:
     def proceed(self) -> None:
         """What Next does when nothing is wrong."""
         self.wizard.go_on()
+
+    # --- waiting for an answer -----------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether an answer is still to come without which the page cannot be left forwards."""
+        return False
+
+    def ready(self, wish: Callable[[], None]) -> bool:
+        """Whether nothing is waited for; else `wish` is done when the answer has come."""
+        self._wish = wish if self.waits else None
+        return self._wish is None
+
+    def answered(self) -> None:
+        """What was waited for has come: do what was wished meanwhile."""
+        wish, self._wish = self._wish, None
+        if wish and self.wizard.page is self:
+            wish()
+
+    def forget_wish(self) -> None:
+        """Nothing goes on by itself any more."""
+        self._wish = None
+
+    # --- errors --------------------------------------------------------------------------
 
     def setting_names(self) -> Iterable[str]:
         """The settings that can be changed on this page."""
@@ -97,6 +122,8 @@ class Page:
             parent = parent.master
         row.focus()
         self.frame.show(row.frame)
+
+    # --- content -------------------------------------------------------------------------
 
     def focus_first(self) -> None:
         """Give the keyboard to the first thing to fill in, else to the Next button."""

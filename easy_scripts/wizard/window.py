@@ -25,10 +25,11 @@ from easy_scripts.wizard.ask import ask
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.draft import Draft
 from easy_scripts.wizard.drop import enable_drops
+from easy_scripts.wizard.findings import Findings
 from easy_scripts.wizard.footer import Footer
 from easy_scripts.wizard.own_files import OwnFiles
 from easy_scripts.wizard.page import Page
-from easy_scripts.wizard.place import place_of, place_window
+from easy_scripts.wizard.place import keep_place, maximise_again, place_window
 from easy_scripts.wizard.remembered import Memory
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.screen import open_root, show_in_front
@@ -52,6 +53,7 @@ class Plan:
     read: Read | None = None  # raw values -> settings; raises SettingErrors: checks all together
     takes: tuple[str, ...] = ()  # the settings that files on the command line stand for
     file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
+    findings: type[Findings] = Findings  # the class of `wizard.facts`
 
 
 class Wizard:
@@ -64,7 +66,7 @@ class Wizard:
         self.root, self.plan, self.texts, self.memory = root, plan, texts, memory
         self.theme = Theme(root, texts.language)
         self.answers = Answers(plan.settings_class)
-        self.facts: dict[str, Any] = {}  # what pages found out, for other pages
+        self.facts = plan.findings()  # what pages found out, for other pages
         self._access_keys: dict[Page, dict[str, Callable[[], None]]] = {}
         self.drops = enable_drops(root)
         self.draft, self.own_files = Draft(root, self.answers, memory), OwnFiles()
@@ -75,14 +77,13 @@ class Wizard:
         self.answers.update(given)
         self.current = -1
         self._bind_keys()
-        place_window(root, self.theme, memory.get("place", []))
+        place_window(root, self.theme, memory)
         self.go_to(0)
         self.draft.follow()
-        if self.draft.before and not given:
-            self.page.offer(
-                texts("frame.draft"), texts("frame.draft_use"),
-                lambda: self.answers.update(self.draft.before),
-            )  # fmt: skip
+        if self.draft.before and (self.page.offers_always or not given):
+            begun = self.answers.chosen()
+            self.page.offer(texts("frame.draft"), texts("frame.draft_use"),
+                            lambda: self.draft.use(begun))  # fmt: skip
 
     # --- building ------------------------------------------------------------------------
 
@@ -152,6 +153,7 @@ class Wizard:
     def show(self) -> None:
         """Show the window in front of all others, once."""
         show_in_front(self.root)
+        maximise_again(self.root, self.memory)
         self.page.focus_first()
 
     # --- going from page to page ---------------------------------------------------------
@@ -165,6 +167,7 @@ class Wizard:
         """Show page `index`, building it when it is first seen."""
         if self.current >= 0:
             self.page.leave()
+            self.page.forget_wish()
             self.page.frame.grid_remove()
         self.current = index
         page = self.page
@@ -202,7 +205,8 @@ class Wizard:
     def next(self) -> None:
         """One page on, if nothing is wrong on this one."""
         page = self.page
-        if page.next_text and page.check() and page.may_leave():
+        if page.next_text and page.check() and page.ready(self.next) and page.may_leave():
+            self.draft.count()
             page.proceed()
 
     def go_on(self) -> None:
@@ -239,8 +243,7 @@ class Wizard:
         """Keep draft and place, and close the window."""
         self.draft.keep()
         root = self.root
-        if root.state() == "normal":
-            self.memory.keep("place", place_of(root))
+        keep_place(root, self.memory)
         for page in self.pages:
             page.closing()
         self.own_files.close()

@@ -74,7 +74,7 @@ class WorkPage(Page):
     def run_config(self) -> dict[str, Any]:
         """The settings that the command gets."""
         config = self.answers.config()
-        if self.wizard.facts.pop("overwrite", False):
+        if self.wizard.facts.take("overwrite"):
             config["overwrite"] = True
         return config
 
@@ -202,7 +202,7 @@ class WorkPage(Page):
         self._set_busy(False)
         self._bar.stop()
         if code == CODE_DONE and any(isinstance(event, Done) for event in self.events):
-            self.wizard.facts["events"] = self.events
+            self.wizard.facts.events = self.events
             self.wizard.go_on()
             return
         self._ended_looks()

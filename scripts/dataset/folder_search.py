@@ -153,7 +153,8 @@ class FolderSearch:
         """Warn of pictures that are left out; those that may belong to the data get a mend."""
         for listing in listings:
             count = len(listing.pictures)
-            where = "the chosen folder itself" if listing.path == self.root else listing.path.name
+            own = listing.path == self.root
+            where = "the chosen folder itself" if own else f'"{listing.path.name}"'
             reason = self.not_for_training(listing.path)
             text = f"{_count(count, 'picture')} in {where} left out: it {reason or why}."
             self.scan.warnings.append(text)

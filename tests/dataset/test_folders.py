@@ -74,10 +74,10 @@ def test_mistakes_are_guessed_and_told(tmp_path, files, chosen, expected, word):
 @pytest.mark.parametrize(
     ("files", "left_out", "mend"),
     [
-        (["10_x/a.png", "extra/b.png"], "extra", {"extra": 1}),
-        (["10_x/a.png", "0_y/b.png"], "0_y", {"0_y": 1}),
+        (["10_x/a.png", "extra/b.png"], '"extra"', {"extra": 1}),
+        (["10_x/a.png", "0_y/b.png"], '"0_y"', {"0_y": 1}),
         (["10_x/a.png", "loose.png"], "the chosen folder itself", {".": 1}),
-        (["10_x/a.png", "10_x/deep/b.png"], "deep", {"10_x/deep": 1}),
+        (["10_x/a.png", "10_x/deep/b.png"], '"deep"', {"10_x/deep": 1}),
     ],
 )
 def test_what_is_left_out_is_told_and_the_mend_takes_it_in(tmp_path, files, left_out, mend):

@@ -152,9 +152,8 @@ def test_what_is_wrong_is_said(tmp_path):
     everything = {f"{name}.lora_up.weight": torch.zeros_like(state[f"{name}.lora_up.weight"])
                   for name in names}  # fmt: skip
     assert "All layers are zero" in saved(**everything)
-    assert "holds values that are not numbers (such layers: 1)" in saved(
-        **{down: state[down] * float("nan")}
-    )
+    broken = saved(**{down: state[down] * float("nan")})
+    assert "holds values that are not numbers (such layers: 1)" in broken
     assert "Layers without an alpha: 1 of 264;" in saved(**{alpha: None})
     strong = saved(**{alpha: torch.tensor(64.0)})
     assert "an alpha is above its dim, such as 64 with dim 2 (layers: 1)." in strong

@@ -40,7 +40,7 @@ def on_page(open_robot, bake):
 
     def open_it(kind="bake", **given):
         robot = open_robot(train.PLAN, {"output_name": "hero", "sample_prompts": "a hero", **given})
-        robot.wizard.facts["bake_kind"] = kind
+        robot.wizard.facts.bake_kind = kind
         show_page(robot.wizard, "bake")
         bake.begin()
         robot.pump(0.1)

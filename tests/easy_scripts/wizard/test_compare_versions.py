@@ -117,10 +117,10 @@ def finished(open_robot, tmp_path, monkeypatch):
             "output_dir": str(tmp_path / "out"),
             "sample_prompts": "zyx, red --s 4\nzyx, blue",
         })  # fmt: skip
-        robot.wizard.facts.update(
-            {"events": [*(Saved(str(path)) for path in paths), Done(str(paths[-1]), 60.0)],
-             "trigger": "zyx", **facts}
-        )  # fmt: skip
+        known = {"events": [*(Saved(str(path)) for path in paths), Done(str(paths[-1]), 60.0)],
+                 "trigger": "zyx", **facts}  # fmt: skip
+        for name, value in known.items():
+            setattr(robot.wizard.facts, name, value)
         show_page(robot.wizard, "finished")
         robot.pump()
         return robot, paths

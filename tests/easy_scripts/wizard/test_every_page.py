@@ -195,7 +195,7 @@ def tour_of_merge(label: str, loras: list[Path], checkpoint: Path) -> None:
     tour.look("save")
     place = tour.robot.wizard.answers["save_to"]
     tour.robot.wizard.answers["save_to"] = str(loras[0])
-    tour.robot.wizard.facts["overwrite"] = True
+    tour.robot.wizard.facts.overwrite = True
     tour.robot.wizard.go_on()
     tour.robot.until(lambda: not tour.robot.page.busy)
     tour.look("problem")

@@ -95,7 +95,7 @@ def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
     assert bake.settings["network_dim"] == 6 and len(store.read().bakes) == 3
     robot.press("<Alt-b>")
     robot.click("Start here")
-    assert "queued" not in robot.wizard.facts
+    assert not robot.wizard.facts.queued
 
 
 def test_a_paused_queue_and_an_empty_one_do_not_bake(robot, store):

@@ -145,7 +145,7 @@ def test_the_list_of_sizes_tells_what_the_files_become(open_robot, loras, settin
     robot.press("<Alt-n>")
     robot.press("<Alt-s>")
     finish(robot)
-    made = next(event.facts for event in robot.page.wizard.facts["events"]
+    made = next(event.facts for event in robot.page.wizard.facts.events
                 if event.kind == "facts")  # fmt: skip
     assert kept == f"keeps {100 * made['kept']:.0f} %"
     true_size = Path(made["path"]).stat().st_size

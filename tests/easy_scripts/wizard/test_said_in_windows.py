@@ -35,8 +35,8 @@ def japanese(request, memory_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(base_page, "find_base_models", list)
 
     def find(wizard, take):
-        wizard.facts["card"] = Card("NVIDIA GeForce GTX 1050", 2, True)
-        take(wizard.facts["card"])
+        wizard.facts.card = Card("NVIDIA GeForce GTX 1050", 2, True)
+        take(wizard.facts.card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
     with virtual_screen(1366 * scale // 100, 768 * scale // 100):

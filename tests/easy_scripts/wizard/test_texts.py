@@ -173,6 +173,36 @@ def test_access_keys_on_one_page_differ():
             assert len({letter.lower() for letter in letters}) == len(marked), marked
 
 
+OF_PAGES = {
+    "start": ["frame.back", "frame.draft_use", "start.to_base",
+              *(f"start.{key}.button" for key in ("new", "resume", "running", "ended", "again",
+                                                  "open", "queue", "practice"))],
+    "start, config read": ["frame.back", "frame.draft_use", "start.to_summary",
+                           *(f"start.{key}.button" for key in ("new", "again", "open", "queue"))],
+    "summary": ["frame.back", "frame.start", "summary.all", "summary.save", "summary.queue"],
+    "summary of the queue": ["frame.back", "frame.start", "summary.all", "summary.save",
+                             "summary.queue_back"],
+    "bake": ["frame.back", "work.stop", "bake.pause", "bake.save", "bake.preview",
+             "bake.after_epoch", "bake.continue", "bake.to_start"],
+    "bake, stopped": ["frame.back", "frame.close", "bake.continue", "bake.to_start"],
+    "queue": ["frame.back", "queue.bake", "queue.add", "queue.add_folder", "queue.pause",
+              "queue.clear"],
+    "queue, paused": ["frame.back", "queue.bake", "queue.add", "queue.add_folder",
+                      "queue.go_on", "queue.clear"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", OF_PAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_two_buttons_of_a_page_have_the_same_access_key(language, page):
+    letters = {}
+    for key in OF_PAGES[page]:
+        label, place = split_access_key(TEXTS[language][key])
+        assert place >= 0, key
+        letters.setdefault(label[place].lower(), []).append(key)
+    assert all(len(keys) == 1 for keys in letters.values()), letters
+
+
 def test_the_language_is_the_one_asked_for_else_that_of_the_system(monkeypatch):
     monkeypatch.setenv("EASY_LORA_LANGUAGE", "ja")
     assert Catalogue()("frame.cancel") == "キャンセル"

@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch):
     card = Card("NVIDIA GeForce RTX 4070 Ti SUPER", 16, True)
 
     def find(wizard, take):
-        wizard.facts["card"] = card
+        wizard.facts.card = card
         take(card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
@@ -85,11 +85,21 @@ def walk(tour: Tour, folder: Path, made_up: MadeUpTrial) -> None:
     robot.wizard.next()
     settled(tour)
     tour.look("pictures")
-    robot.page._trigger.set("sks")
+    robot.page.trigger.variable.set("sks")
     tour.unfold()
     tour.look("pictures-below")
+    number = robot.page._table._numbers[0]
+    number.set("0")
+    robot.wizard.next()
+    tour.look("pictures-wrong")
+    number.set("2")
+    settled(tour)
     robot.wizard.next()
     tour.look("kind")
+    robot.page._memory.set("sixteen")
+    robot.wizard.next()
+    tour.look("kind-wrong")
+    robot.page._memory.set("16")
     try_steps(tour, made_up)
     tour.unfold()
     tour.look("kind-reasons")
@@ -215,7 +225,7 @@ def told_bakes(label: str, folder: Path, made_up: MadeUpBake) -> None:
     store = queue_store.QueueStore()
     bakes = [store.add({**values(folder), "output_name": f"hero {number}"}) for number in range(3)]
     tour = Tour(f"{label}-told-queue", train.PLAN, {})
-    tour.robot.wizard.facts["bake_kind"] = "queue"
+    tour.robot.wizard.facts.bake_kind = "queue"
     show_page(tour.robot.wizard, "bake")
     store.update(bakes[0].id, state="running")
     made_up.begin()

@@ -38,7 +38,7 @@ def this_pc(monkeypatch, tmp_path):
     card = Card("NVIDIA GeForce RTX 3060", 12, True)
 
     def find(wizard, take):
-        wizard.facts["card"] = card
+        wizard.facts.card = card
         take(card)
 
     monkeypatch.setattr(kind_page, "find_card", find)
@@ -68,13 +68,13 @@ def given(tmp_path, pictures):
 def begin(robot):
     """From the first page to the base model."""
     robot.click("Start here")
-    robot.until(lambda: "base" in robot.wizard.facts, "the base model is known")
+    robot.until(lambda: robot.wizard.facts.base, "the base model is known")
 
 
 def to_pictures(robot):
     begin(robot)
     robot.click("Next")
-    robot.until(lambda: robot.wizard.facts.get("dataset", {}).get("complete"), "pictures known")
+    robot.until(lambda: robot.wizard.facts.dataset.get("complete"), "pictures known")
 
 
 def to_summary(robot):
@@ -119,7 +119,7 @@ def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, p
     to_pictures(robot)
     seen = robot.seen()
     assert "8 pictures in 1 folder · all with captions" in seen and "3_zyx" in seen
-    assert robot.page._trigger.get() == "zyx" and "is in every caption already" in seen
+    assert robot.page.trigger.variable.get() == "zyx" and "is in every caption already" in seen
     assert not robot.wizard.answers["caption_prefix"], "a word that is there is not put in front"
     assert len(robot.page._thumbnails._pictures) == 7
     field = robot.page._table._numbers[0]
@@ -127,7 +127,7 @@ def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, p
     robot.until(lambda: "40 looks" in robot.seen())
     assert robot.wizard.answers["folder_repeats"] == {"3_zyx": 5}
     assert (pictures / "3_zyx").is_dir(), "nothing on the disk is renamed"
-    robot.page._trigger.set("sks")
+    robot.page.trigger.variable.set("sks")
     assert robot.wizard.answers["caption_prefix"] == "sks, "
     assert "is put in front of every caption" in robot.seen()
 

@@ -41,7 +41,7 @@ def on_page(open_robot, tmp_path, monkeypatch):
 
     def open_it(card=CARD, base=BASE, **given):
         def find(wizard, take):
-            wizard.facts["card"] = card
+            wizard.facts.card = card
             take(card)
 
         monkeypatch.setattr(kind_page, "find_card", find)
@@ -50,8 +50,8 @@ def on_page(open_robot, tmp_path, monkeypatch):
         robot = open_robot(train.PLAN, values)
         folder = {"name": "1_cat", "is_reg": False, "repeats": 1, "pictures": 10,
                   "class_tokens": "cat"}  # fmt: skip
-        robot.wizard.facts |= {"base": {"family": "sd1", "resolution": 512},
-                               "dataset": {"folders": [folder]}}  # fmt: skip
+        robot.wizard.facts.base = {"family": "sd1", "resolution": 512}
+        robot.wizard.facts.dataset = {"folders": [folder]}
         show_page(robot.wizard, "kind")
         robot.pump()
         return robot
@@ -181,7 +181,7 @@ def test_a_pace_that_was_kept_is_told_for_the_settings_as_they_are(
 
 def test_settings_that_were_opened_stay_and_get_their_time(on_page, made_up):
     robot = on_page(train_batch_size=3, max_train_epochs=4)
-    robot.wizard.facts["kind"] = kind_page.OWN
+    robot.wizard.facts.kind = kind_page.OWN
     show_page(robot.wizard, "kind")
     robot.pump()
     begin(robot, made_up)

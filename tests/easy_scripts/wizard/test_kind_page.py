@@ -1,0 +1,70 @@
+"""The page of kinds: the memory of the card, and tips on what has no declaration."""
+
+from __future__ import annotations
+
+import pytest
+import test_trial_part as trial_tests
+
+this_pc, on_page = trial_tests.this_pc, trial_tests.on_page
+WRONG = "is no amount of memory. Write a number of gigabytes, such as 12, or leave it empty."
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-8", "nan", "1e9", "12 14"])
+def test_a_wrong_amount_of_memory_is_told_and_bars_only_the_way_forward(on_page, text):
+    robot = on_page()
+    robot.page._memory.set(text)
+    robot.click("Next")
+    assert robot.page.name == "kind" and f"“{text}” {WRONG}" in robot.seen()
+    assert str(robot.page._card_line._wrong.cget("style")) == "Error.TLabel"
+    assert robot.root.focus_get() is robot.page._card_line.field
+    assert robot.wizard.memory.get("choices", {}).get("memory") != text
+    robot.click("Back")
+    assert robot.page.name == "pictures"
+
+
+@pytest.mark.parametrize(
+    ("text", "gigabytes"), [("8", 8), ("7,5", 7.5), (" 12 GB ", 12), ("", None), ("10.0", 10)]
+)
+def test_an_amount_of_memory_is_understood_as_it_is_written(on_page, text, gigabytes):
+    robot = on_page()
+    robot.page._memory.set(text)
+    assert robot.page._card_line.gigabytes == gigabytes
+    robot.click("Next")
+    assert robot.page.name == "summary"
+
+
+def tip(robot, widget):
+    """The tip that comes when the pointer rests on a widget."""
+    widget.event_generate("<Enter>", x=3, y=3)
+    tips = []
+
+    def shown():
+        tips[:] = [w for w in robot.root.winfo_children() if type(w).__name__ == "RestingTip"
+                   and w.widget is widget and w.winfo_viewable()]  # fmt: skip
+        return tips
+
+    robot.until(shown, "a tip is shown")
+    text = tips[0].msg_var.get()
+    widget.event_generate("<Leave>", x=3, y=3)
+    robot.pump()
+    return text
+
+
+def test_every_row_made_by_hand_has_a_tip(on_page):
+    robot = on_page()
+    page = robot.page
+    radios = {w.cget("text"): w for w in robot.widgets(page.frame.body)
+              if w.winfo_class() == "TRadiobutton"}  # fmt: skip
+    assert "10 to 40 pictures" in tip(robot, radios["A character"])
+    assert "fine details may be missing" in tip(robot, radios["Quick"])
+    assert "empty means unknown" in tip(robot, page._card_line.field)
+    from easy_scripts.wizard.fold import Fold
+
+    next(w for w in robot.widgets() if isinstance(w, Fold)).unfold()
+    robot.pump()
+    assert "Prodigy finds the learning rate" in tip(robot, page._way)
+    robot.click("Back")
+    robot.until(lambda: robot.wizard.facts.dataset.get("complete"))
+    robot.pump()
+    assert "zyxcat" in tip(robot, robot.page.trigger.entry)
+    assert "in one round" in tip(robot, robot.page._table._fields[0])

@@ -1,0 +1,182 @@
+"""Two LoRAs in one window: word, name and repeats of the first do not reach the second."""
+
+from __future__ import annotations
+
+import pytest
+import test_train_wizard as wizard_tests
+from picture_folders import draw_pictures
+from test_train_wizard import BASE
+
+from easy_scripts import train
+from easy_scripts.train_pages.opened import open_settings
+from easy_scripts.wizard.asking import show_page
+from easy_scripts.wizard.remembered import Memory
+from scripts.core.events import Done, Saved
+
+this_pc = wizard_tests.this_pc
+FOLDER = "train_data_dir"
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Pictures whose captions all say zyxcat, and others that say qwqdog."""
+    for word, name in (("zyxcat", "1_cat"), ("qwqdog", "10_dog")):
+        captions = [f"{word}, on {place}" for place in ("grass", "a chair", "sand")]
+        draw_pictures(tmp_path / word / name, [(64, 64)] * 3, captions)
+    return {word: str(tmp_path / word) for word in ("zyxcat", "qwqdog")}
+
+
+@pytest.fixture
+def robot(open_robot, folders):
+    """On the page of pictures, with the first folder."""
+    robot = open_robot(train.PLAN, {FOLDER: folders["zyxcat"],
+                                    "pretrained_model_name_or_path": str(BASE)})  # fmt: skip
+    to_pictures(robot)
+    return robot
+
+
+def to_pictures(robot):
+    show_page(robot.wizard, "pictures")
+    wait(robot)
+
+
+def wait(robot):
+    robot.until(lambda: robot.wizard.facts.dataset.get("complete"), "the pictures are known")
+
+
+def choose(robot, folder):
+    robot.page.rows[FOLDER].variable.set(folder)
+    robot.until(lambda: not robot.wizard.facts.dataset)
+    wait(robot)
+
+
+def to_summary(robot):
+    for name in ("kind", "summary"):
+        show_page(robot.wizard, name)
+    robot.until(lambda: not robot.page._asking.busy)
+
+
+def finish(robot, tmp_path, name):
+    """The page after a bake that made this LoRA."""
+    file = tmp_path / f"{name}.safetensors"
+    file.write_bytes(b"x" * 100)
+    robot.wizard.facts.events = [Saved(str(file)), Done(str(file), 9.0)]
+    show_page(robot.wizard, "finished")
+    robot.pump()
+
+
+def test_a_name_that_was_proposed_follows_the_pictures(robot, folders):
+    to_summary(robot)
+    assert robot.wizard.answers["output_name"] == "zyxcat"
+    robot.click("Back")
+    robot.click("Back")
+    choose(robot, folders["qwqdog"])
+    to_summary(robot)
+    assert robot.wizard.answers["output_name"] == "qwqdog"
+    assert robot.wizard.answers["sample_prompts"].startswith("qwqdog, on ")
+    robot.page.rows["output_name"].variable.set("rex")
+    to_pictures(robot)
+    choose(robot, folders["zyxcat"])
+    to_summary(robot)
+    assert robot.wizard.answers["output_name"] == "rex", "a name that was typed stays"
+
+
+def test_a_word_typed_for_one_folder_is_not_put_before_the_captions_of_another(robot, folders):
+    robot.page.trigger.variable.set("sks")
+    assert robot.wizard.answers["caption_prefix"] == "sks, "
+    choose(robot, folders["qwqdog"])
+    assert robot.page.trigger.word == "qwqdog"
+    assert robot.wizard.answers["caption_prefix"] is None
+
+
+def test_a_new_lora_after_a_bake_begins_with_its_own_word_and_name(robot, folders, tmp_path):
+    robot.page.trigger.variable.set("sks")
+    to_summary(robot)
+    robot.page.rows["output_name"].variable.set("hero")
+    robot.wizard.facts.baked = True  # as the page of the bake says
+    finish(robot, tmp_path, "hero")
+    robot.click("Train another")
+    robot.click("Start here")
+    answers = robot.wizard.answers
+    assert answers["pretrained_model_name_or_path"] == str(BASE)
+    to_pictures(robot)
+    choose(robot, folders["qwqdog"])
+    to_summary(robot)
+    assert (answers["output_name"], answers["caption_prefix"]) == ("qwqdog", None)
+
+
+def test_advised_repeats_go_with_their_folder(open_robot, tmp_path, folders):
+    draw_pictures(tmp_path / "mycat", [(64, 64)] * 3, ["a cat"] * 3)
+    robot = open_robot(train.PLAN, {FOLDER: str(tmp_path / "mycat"),
+                                    "pretrained_model_name_or_path": str(BASE)})  # fmt: skip
+    to_pictures(robot)
+    show_page(robot.wizard, "kind")
+    assert list(robot.wizard.answers["folder_repeats"]) == ["mycat"]
+    robot.click("Back")
+    choose(robot, folders["qwqdog"])
+    robot.click("Next")
+    assert robot.page.name == "kind" and not robot.wizard.answers["folder_repeats"]
+    looks = robot.wizard.answers["max_train_epochs"] * 10 * 3
+    assert 600 <= looks <= 900, "the 10 of 10_dog counts: at most 250 looks at each of 3 pictures"
+
+
+def test_repeats_by_hand_win_over_the_advice_and_go_with_their_folder_too(robot, folders):
+    robot.page._table._numbers[0].set("7")
+    robot.until(lambda: "21 looks" in robot.seen())
+    show_page(robot.wizard, "kind")
+    assert robot.wizard.answers["folder_repeats"] == {"1_cat": 7}
+    robot.click("Back")
+    choose(robot, folders["qwqdog"])
+    assert not robot.wizard.answers["folder_repeats"]
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_the_finished_page_names_the_word_of_the_bake_that_was_used_again(
+    open_robot, folders, memory_folder, tmp_path, seen_before
+):
+    dog = {FOLDER: folders["qwqdog"], "pretrained_model_name_or_path": str(BASE),
+           "output_name": "dog", "caption_prefix": "sks, "}  # fmt: skip
+    Memory("train", memory_folder).keep("last", dog)
+    robot = open_robot(train.PLAN, {FOLDER: folders["zyxcat"]} if seen_before else {})
+    if seen_before:
+        to_pictures(robot)
+        robot.page.trigger.variable.set("qwq")
+    show_page(robot.wizard, "start")
+    robot.pump()
+    robot.click("Use again")
+    finish(robot, tmp_path, "dog")
+    assert "<lora:dog:0.8>, sks" in robot.seen()
+
+
+def test_a_word_in_the_captions_is_remembered_with_the_last_bake(
+    open_robot, folders, memory_folder, tmp_path
+):
+    cat = {FOLDER: folders["zyxcat"], "output_name": "cat"}
+    memory = Memory("train", memory_folder)
+    memory.keep("last", cat)
+    memory.keep("last_trigger", "zyxcat")
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    finish(robot, tmp_path, "cat")
+    assert "<lora:cat:0.8>, zyxcat" in robot.seen()
+    open_settings(robot.wizard, {**cat, FOLDER: folders["qwqdog"]})
+    assert robot.wizard.facts.trigger == ""
+
+
+def test_who_comes_back_from_the_summary_of_a_bake_used_again_gets_advice_for_its_pictures(
+    open_robot, folders, memory_folder
+):
+    last = {FOLDER: folders["qwqdog"], "pretrained_model_name_or_path": str(BASE),
+            "output_name": "dog"}  # fmt: skip
+    Memory("train", memory_folder).keep("last", last)
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    robot.until(lambda: robot.wizard.facts.planned, "the plan is made")
+    robot.click("Back")
+    assert robot.page.name == "kind"
+    robot.page._kind.set("character")
+    situation = robot.page._situation()
+    assert (situation.pictures, situation.family) == (3, "sd1")
+    assert situation.model_name == str(BASE)
+    looks = robot.wizard.answers["max_train_epochs"] * 10 * 3
+    assert 600 <= looks <= 900, "at most 250 looks at each of 3 pictures, 10 a round"

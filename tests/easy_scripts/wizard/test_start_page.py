@@ -1,0 +1,39 @@
+"""The first page: a config that is still being read when someone has gone on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import test_train_wizard as wizard_tests
+
+from easy_scripts import train
+
+this_pc = wizard_tests.this_pc
+SETTING = "pretrained_model_name_or_path"
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({SETTING: "/models/of_the_config.safetensors", "network_dim": 7}))
+    return str(file)
+
+
+def test_a_config_replaces_nothing_that_was_entered_after_the_page_was_left(
+    open_robot, config, monkeypatch
+):
+    robot = open_robot(train.PLAN)
+    start = robot.page
+    monkeypatch.setattr(start, "choose_file", lambda: config)
+    robot.press("<Alt-o>")
+    robot.press("<Alt-a>")
+    assert robot.page.name == "base"
+    robot.page.rows[SETTING].variable.set("/models/typed.safetensors")
+    robot.pump(3)
+    assert robot.wizard.answers[SETTING] == "/models/typed.safetensors"
+    assert robot.wizard.answers["network_dim"] != 7 and not start._importing.busy
+    robot.click("Back")
+    assert "Reading the config" not in robot.seen(), "nothing is being read any more"
+    robot.press("<Alt-o>")
+    robot.until(lambda: robot.wizard.answers["network_dim"] == 7, "it can be opened again")
