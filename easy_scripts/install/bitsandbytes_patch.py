@@ -16,11 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from easy_scripts.install.lines import SILENCE
 from easy_scripts.install.pip_steps import StepFailed, Workshop, run_logged
 from easy_scripts.launcher.handover import DLL_FOLDER, module_command
 from scripts.core.events import Note, Report, Stage
 
 STEP = "easy_scripts.install.eight_bit_step"
+STEP_FAILED = "The 8-bit step ended early"
+HANGS = "their first step hangs; restart the computer and run set-up again"
 FIRST_WITH_DLLS = (0, 43)  # official Windows wheels have their DLLs since 0.43.0
 LIBRARY = re.compile(r"^libbitsandbytes_cuda(\d{2})(\d+)\.(?:dll|so)$")
 BACKUPS = "easy_lora_backup"
@@ -31,7 +34,7 @@ class Facts:
     """What `eight_bit_step` found, and `failure`: why its step failed, None when it did not.
 
     by_hand: files and folders that somebody put into the package's folder; device: the name of
-    the device that training will use.
+    the device that training will use; hung: whether the step was ended because nothing came of it.
     """
 
     folder: str | None = None
@@ -43,6 +46,7 @@ class Facts:
     torch_lib: str | None = None
     device: str | None = None
     failure: str | None = None
+    hung: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,10 @@ def take_step(workshop: Workshop, environment: dict[str, str]) -> Facts:
     result.unlink(missing_ok=True)
     command = module_command(workshop.project, STEP, [str(result)])
     try:
-        run_logged(workshop, command, "The 8-bit step ended early", variables=environment)
+        run_logged(workshop, command, STEP_FAILED, variables=environment, silence=SILENCE)
         return Facts(**json.loads(result.read_text(encoding="utf-8")))
     except (StepFailed, OSError) as error:  # a library that takes the whole process with it
-        return Facts(failure=str(error))
+        return Facts(failure=str(error), hung=getattr(error, "hung", False))
 
 
 class Patch:
@@ -167,6 +171,8 @@ def patch(
         attempt.add_dll_folder,
     )  # fmt: skip
     for remedy in remedies:
+        if facts.hung:  # the driver; no library helps against that, and each look takes long
+            break
         try:
             sentence = remedy(facts)
         except (StepFailed, OSError) as error:
@@ -183,6 +189,8 @@ def verdict(facts: Facts, environment: dict[str, str]) -> EightBit:
     """What the facts come to."""
     if not facts.failure:
         reason = ""
+    elif facts.hung:
+        reason = HANGS
     elif facts.folder and not facts.ours:
         reason = (
             f"another bitsandbytes in {facts.folder} is in the way; rename that folder and run "

@@ -10,16 +10,17 @@ import re
 
 # The first pattern that is found decides; one capability stands for its whole generation.
 CAPABILITIES: tuple[tuple[str, tuple[int, int]], ...] = (
-    (r"RTX 50\d\d|Blackwell", (12, 0)),
+    # cards for workstations first: RTX 5000 was a Quadro, then an Ada, and is a Blackwell today
+    (r"Blackwell", (12, 0)),
+    (r"\bAda\b", (8, 9)),
+    (r"Quadro RTX|TITAN RTX", (7, 5)),
+    (r"RTX 50\d\d", (12, 0)),
     (r"\bG?B[23]00", (10, 0)),
     (r"\bG?H[12]00", (9, 0)),
-    (r"RTX 40\d\d|\bAda\b|\bL40?S?\b", (8, 9)),
+    (r"RTX 40\d\d|\bL40?S?\b", (8, 9)),
     (r"\bA100|\bA30\b", (8, 0)),
-    (r"RTX 30\d\d|RTX 20[05]0 Laptop|RTX A\d|\bA(2|10|16|40)\b|MX570", (8, 6)),
-    (
-        r"RTX 20\d\d|GTX 16\d\d|Quadro RTX|TITAN RTX|\bT4\b|\bT[1245]\d\d\d?\b|MX4[05]0|MX550",
-        (7, 5),
-    ),
+    (r"RTX 30\d\d|RTX 2050|RTX A\d|\bA(2|10|16|40)\b|MX570", (8, 6)),
+    (r"RTX 20\d\d|GTX 16\d\d|\bT4\b|\bT[1245]\d\d\d?\b|MX4[05]0|MX550", (7, 5)),
     (r"TITAN V|V100|GV100", (7, 0)),
     (r"P100|GP100", (6, 0)),
     (r"GT[XS]? ?10\d\d|TITAN X[Pp]|\bP\d{1,4}\b|MX[123][1-5]0", (6, 1)),

@@ -113,7 +113,7 @@ def finish(project: Project, with_bake: bool, report: Report, in_window: bool = 
     if proof.code == STOPPED:
         report(Note("The practice bake was stopped; everything is set up."))
         return STOPPED
-    report(Note(ready_line(stamp, proof)))
+    report(Note(ready_line(stamp, proof, in_window)))
     return proof.code
 
 

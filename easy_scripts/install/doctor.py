@@ -9,7 +9,6 @@ import argparse
 import getpass
 import os
 import platform
-import re
 import socket
 import sys
 import time
@@ -19,18 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from easy_scripts.install import graphics, known_failures, surroundings
+from easy_scripts.install.anonymous import without_names
 from easy_scripts.install.command import ensure_environment
-from easy_scripts.install.kinds import Graphics, choose_kind
+from easy_scripts.install.kinds import KINDS, Graphics, build_in_words, choose_kind
 from easy_scripts.install.make_environment import AUTO, Wishes, check_environment, look_at_eight_bit
 from easy_scripts.install.place_checks import Finding, check_place
-from easy_scripts.launcher.judge import Judgement, judge
+from easy_scripts.launcher.judge import Judgement, judge, read_json, read_pyvenv_cfg
 from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 from scripts.core.files import write_text
 
 IN_ORDER, PROBLEMS = 0, 1
 RUN_SETUP = "Run set-up: python -m easy_scripts setup"
-SHORTEST_NAME = 3  # letters: hiding shorter names would garble ordinary words
 
 
 @dataclass
@@ -143,8 +142,9 @@ def _torch_build(judgement: Judgement, found: Graphics) -> list[Finding]:
     choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, sys.version_info[:2])
     if choice.kind is None:
         return [Finding("driver", choice.reason, "Until then, training uses the processor.")]
-    if not stamp or stamp.get("asked") != AUTO:
-        return []
+    wrong = _wrong_build(stamp)
+    if wrong or not stamp or stamp.get("asked") != AUTO:
+        return wrong
     if stamp.get("kind") != choice.kind:
         cause = f"PyTorch is set up for {stamp.get('kind')}. {choice.reason}"
         return [_by_setup("torch", cause)]
@@ -160,17 +160,16 @@ def _torch_build(judgement: Judgement, found: Graphics) -> list[Finding]:
     return []
 
 
-def without_names(text: str, root: Path, home: Path, names: Sequence[str]) -> str:
-    """`text` without the folders and names of the user: fit to be posted.
-
-    names: the user's and the computer's; very short ones stay, as they hide in ordinary words.
-    """
-    places = [(str(root), "<Easy LoRA>"), (str(home), "<home>")]
-    places += [(name, "<name>") for name in names if len(name) >= SHORTEST_NAME]
-    for place, word in sorted(places, key=lambda pair: -len(pair[0])):
-        for spelling in {place, place.replace("\\", "/"), place.replace("\\", "\\\\")}:
-            text = re.sub(re.escape(spelling), word.replace("\\", "/"), text, flags=re.IGNORECASE)
-    return text
+def _wrong_build(stamp: dict) -> list[Finding]:
+    """Whether another build of PyTorch arrived than the one that was chosen for a card."""
+    kind, torch = KINDS.get(str(stamp.get("kind"))), stamp.get("torch")
+    if kind is None or not torch or kind.name == "cpu" or kind.is_build(torch):
+        return []
+    cause = (
+        f"PyTorch arrived in its build for {build_in_words(torch)}; the one for {kind.title} was "
+        "wanted."
+    )
+    return [_by_setup("torch", cause)]
 
 
 def write_report(project: Project, seen: Examination) -> Path:
@@ -178,7 +177,16 @@ def write_report(project: Project, seen: Examination) -> Path:
     names = [socket.gethostname()]
     with suppress(OSError, KeyError, ImportError):  # a container's user may have no name
         names.append(getpass.getuser())
-    text = without_names(seen.text(), project.root, Path.home(), names)
+    stamp = read_json(project.stamp)
+    python = read_pyvenv_cfg(project.environment).get("home")
+    places = {
+        stamp.get("folder"): "<former folder>",
+        stamp.get("base"): "<Python>",
+        python: "<Python>",
+        str(Path.home()): "<home>",
+        str(project.root): "<Easy LoRA>",
+    }
+    text = without_names(seen.text(), {k: v for k, v in places.items() if k}, names)
     path = project.logs / f"doctor-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     write_text(path, text)
     return path

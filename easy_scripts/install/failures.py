@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 RUN_AGAIN = "Then start again: set-up goes on where it stopped."
 
+HANGING = (
+    "nothing came of it any more, so it was ended. The driver of the graphics card may be hanging: "
+    f"restart the computer. {RUN_AGAIN}"
+)
+
 # Older pips, such as the one that Python brings along, take a download that broke off for whole.
 BROKEN_DOWNLOAD = (
     r"DO NOT MATCH THE HASHES|has invalid metadata|is not a valid wheel|BadZipFile"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.fetch_wheel import BrokenDownload, Wanted, fetch_wheel, wanted_wheel
-from easy_scripts.install.kinds import Kind
+from easy_scripts.install.kinds import Kind, build_in_words, ordinary_build
+from easy_scripts.install.package_source import SECONDS, Reachable, reachable_at_last
 from easy_scripts.install.packages import Findings, inspect
 from easy_scripts.install.pip_steps import RAW_PROGRESS, Workshop, pip_install
 from easy_scripts.launcher.judge import read_pyvenv_cfg
@@ -55,8 +58,8 @@ class PackageInstaller:
     """Brings an environment to what the locks want.
 
     wanted: {package: version} of all locks together; locks: their names, the kind's among them;
-    reachable: whether an address of PyTorch's own index answers; fetch: the wheel of torch from
-    there, see `fetch_wheel`.
+    reachable: whether an address of PyTorch's own index answers in time; fetch: the wheel of torch
+    from there, see `fetch_wheel`.
     """
 
     workshop: Workshop
@@ -64,7 +67,7 @@ class PackageInstaller:
     locks: Sequence[str]
     wanted: dict[str, str]
     report: Report
-    reachable: Callable[[str], bool]
+    reachable: Reachable
     fetch: Callable[[Wanted, Path, Report], Path | None] = fetch_wheel
     _own_index: bool | None = None
 
@@ -96,14 +99,15 @@ class PackageInstaller:
         return findings
 
     def _install_torch(self, options: list[str]) -> None:
-        """Install torch: this kind's build from PyTorch's own index, else the ordinary one."""
-        version = self.wanted["torch"]
+        """Install torch: this kind's build from PyTorch's own index. Where that does not answer,
+        from the ordinary source if what it has will do, else as far as pip knows a way.
+        """
+        version, doing, wheel = self.wanted["torch"], NO_TORCH, None
+        source = ["--extra-index-url", self.kind.index]
         constraints = ["common.txt", *self.kind.constraints]
-        wheel = None
         if self._own_index_answers():
-            source = ["--extra-index-url", self.kind.index]
             wheel = self._fetch_torch(version)
-        else:
+        elif self._ordinary_will_do:
             source = []
             version = version.split("+")[0]
             constraints = ["common.txt", "cuda13-linux.txt"]  # what its Linux wheel is built for
@@ -113,11 +117,15 @@ class PackageInstaller:
                     "from the ordinary package source, in the same version."
                 )
             )
+        else:  # a proxy or a mirror may stand in pip's settings
+            source.append("--retries=1")
+            host = urlsplit(self.kind.index).netloc
+            doing = f"PyTorch for {self.kind.title} could not be fetched from {host}"
         self.report(Stage(f"Installing PyTorch {version}"))
         for name in constraints:
             options = [*options, "-c", str(self.workshop.project.locks / name)]
         what = str(wheel) if wheel else f"torch=={version}"
-        self._pip([*source, what, *options], NO_TORCH)
+        self._pip([*source, what, *options], doing)
         if wheel:
             wheel.unlink()
 
@@ -132,9 +140,19 @@ class PackageInstaller:
             sentence = explain_failure(["Connection broken: "], 1, NO_TORCH)
             raise SuiteError(f"{sentence} Log: {self.workshop.log_path}") from error
 
+    @property
+    def _ordinary_will_do(self) -> bool:
+        """Whether the ordinary source's torch does; the processor can work with any build."""
+        return self.kind.name in ("cpu", ordinary_build(sys.platform))
+
     def _own_index_answers(self) -> bool:
         if self._own_index is None:
-            self._own_index = self.reachable(f"{self.kind.index}/torch/")
+            address = f"{self.kind.index}/torch/"
+            if self._ordinary_will_do:
+                self._own_index = self.reachable(address, SECONDS)
+            else:
+                self.report(Stage("Looking for PyTorch's own package index"))
+                self._own_index = reachable_at_last(self.reachable, address)
         return self._own_index
 
     def _install_the_rest(self) -> None:
@@ -166,26 +184,26 @@ class PackageInstaller:
         )
 
     def _mend_build(self, findings: Findings, imports: Sequence[str]) -> Findings:
-        """See that the build of torch that arrived is the one that was chosen."""
+        """See that the build of torch that arrived is the one that was chosen: one for another
+        card would train on the processor without a word. Raises SuiteError.
+        """
         if not findings.torch or self.kind.is_build(findings.torch):
             return findings
-        if self._own_index_answers():
+        if self._own_index_answers() or not self._ordinary_will_do:
             self._install_torch(["--force-reinstall", "--no-deps"])
             self._install_the_rest()
             findings = self._check(imports)
-            if not self.kind.is_build(findings.torch):
-                raise SuiteError(f"{self._wrong_build(findings)} Log: {self.workshop.log_path}")
+        elif self.kind.name == "cpu":
             return findings
-        self.report(Note(self._wrong_build(findings)))
+        if not self.kind.is_build(findings.torch):
+            raise SuiteError(f"{self._wrong_build(findings)} Log: {self.workshop.log_path}")
         return findings
 
     def _wrong_build(self, findings: Findings) -> str:
-        cuda = findings.torch["cuda"]
-        other = "Intel graphics" if findings.torch.get("xpu") else "the processor only"
-        arrived = f"CUDA {cuda}" if cuda else other
         return (
-            f"PyTorch arrived in its build for {arrived}; the one for {self.kind.title} was "
-            "wanted. Run set-up again when PyTorch's own package index can be reached."
+            f"PyTorch arrived in its build for {build_in_words(findings.torch)}; the one for "
+            f"{self.kind.title} was wanted. Run set-up again when PyTorch's own package index can "
+            "be reached."
         )
 
     def _torch_pin(self, findings: Findings) -> list[str]:

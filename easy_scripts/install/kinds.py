@@ -56,6 +56,17 @@ KINDS = {
 }
 
 
+def build_in_words(torch: dict[str, str | None]) -> str:
+    """What an installed torch, described as in `Findings.torch`, was built for."""
+    other = "Intel graphics" if torch.get("xpu") else "the processor only"
+    return f"CUDA {torch['cuda']}" if torch.get("cuda") else other
+
+
+def ordinary_build(platform: str) -> str:
+    """The kind that the ordinary package source has: its wheels for Linux are for CUDA 13."""
+    return "cu130" if platform == "linux" else "cpu"
+
+
 @dataclass(frozen=True)
 class NvidiaBuild:
     """What a build for NVIDIA cards runs on.
@@ -128,19 +139,30 @@ def choose_kind(
         return Choice(None, refusal)
     if platform == "darwin":
         return Choice("cpu", "This is a Mac: there is one PyTorch for it.")
+    choices: list[tuple[int, Choice]] = []
     for vendor, choose in CHOOSERS.items():
-        cards = [gpu for gpu in gpus if gpu.vendor == vendor]
+        cards = sorted((gpu for gpu in gpus if gpu.vendor == vendor), key=_memory, reverse=True)
         if cards:
-            return choose(platform, cards, driver_cuda)
+            choices.append((_memory(cards[0]), choose(platform, cards, driver_cuda)))
+    for _, choice in choices:
+        if choice.kind != "cpu":
+            return choice
+    if choices:  # of the largest card one wants to know why it is not used
+        return max(choices, key=lambda pair: pair[0])[1]
     return Choice("cpu", f"No NVIDIA or Intel Arc graphics card was found: {SLOWLY}")
 
 
+def _memory(gpu: Gpu) -> int:
+    return gpu.memory_mib or 0
+
+
 def _choose_for_nvidia(platform: str, gpus: Sequence[Gpu], driver_cuda: Version | None) -> Choice:
+    usable = [gpu for gpu in gpus if any(_has_code_for(build, gpu) for build in NVIDIA_BUILDS)]
     # CUDA counts the fastest card as the first; the newest is the best guess for that
-    card = max(gpus, key=lambda gpu: (gpu.capability or (0, 0), gpu.memory_mib or 0))
-    builds = [build for build in NVIDIA_BUILDS if _has_code_for(build, card)]
-    if not builds:
+    card = max(usable or gpus, key=lambda gpu: (gpu.capability or (0, 0), _memory(gpu)))
+    if not usable:
         return _no_code_for(card)
+    builds = [build for build in NVIDIA_BUILDS if _has_code_for(build, card)]
     if driver_cuda is None:
         build = builds[-1]
         return Choice(
@@ -192,9 +214,10 @@ def _choose_for_amd(platform: str, gpus: Sequence[Gpu], _driver_cuda: object) ->
     return Choice("cpu", f"{gpus[0].name} was found, but {missing}: {SLOWLY}")
 
 
-# The first maker of whom there is a card decides: a laptop's own graphics come last.
+# Each gets the cards of its maker, the largest first. The first maker of whom there is a card that
+# can be used decides.
 CHOOSERS: dict[str, Callable[[str, Sequence[Gpu], Version | None], Choice]] = {
     "nvidia": _choose_for_nvidia,
-    "intel": _choose_for_intel,
     "amd": _choose_for_amd,
+    "intel": _choose_for_intel,
 }

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from easy_scripts.install.packages import RUNTIME
 from easy_scripts.install.place_checks import Finding
 
 NEWEST_LOGS = 5
@@ -51,7 +52,7 @@ KNOWN: tuple[tuple[str, str, str, bool], ...] = (
     (
         r"WinError 126|WinError 127|DLL load failed|c10\.dll|fbgemm\.dll",
         "A library of PyTorch could not be loaded: Microsoft's Visual C++ runtime may be missing.",
-        'Install the "Microsoft Visual C++ Redistributable" (x64) from Microsoft, then run set-up.',
+        f"Run set-up; if that does not help, install it first ({RUNTIME}).",
         True,
     ),
     (

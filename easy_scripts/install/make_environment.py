@@ -24,7 +24,7 @@ from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
 from easy_scripts.install.install_packages import PackageInstaller
 from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
-from easy_scripts.install.package_source import index_reachable
+from easy_scripts.install.package_source import Reachable, index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
 from easy_scripts.install.pip_steps import Workshop
 from easy_scripts.install.place_checks import check_place
@@ -64,7 +64,7 @@ class Wishes:
     kind: str | None = None
     extra: str | None = None
     imports: Sequence[str] = IMPORTS
-    reachable: Callable[[str], bool] = index_reachable
+    reachable: Reachable = index_reachable
     fetch: Callable[[Wanted, Path, Report], Path | None] = fetch_wheel
     detect: Callable[[], Graphics] = graphics.detect
 

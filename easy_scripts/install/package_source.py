@@ -6,9 +6,14 @@ import http.client
 import os
 import ssl
 import threading
+import time
 import urllib.request
+from collections.abc import Callable
 
 SECONDS = 3.0
+PATIENCE = (3.0, 10.0, 30.0)  # seconds of the tries where nothing else will do
+PAUSE = 2.0  # seconds between them
+Reachable = Callable[[str, float], bool]
 
 
 def index_reachable(address: str, seconds: float = SECONDS, proxy: str | None = None) -> bool:
@@ -23,6 +28,16 @@ def index_reachable(address: str, seconds: float = SECONDS, proxy: str | None = 
     asker.start()
     asker.join(seconds)
     return bool(answers) and answers[0]
+
+
+def reachable_at_last(reachable: Reachable, address: str) -> bool:
+    """Whether `address` answers one of several ever longer questions by `reachable`."""
+    for number, seconds in enumerate(PATIENCE):
+        if number:
+            time.sleep(PAUSE)
+        if reachable(address, seconds):
+            return True
+    return False
 
 
 def _answers(address: str, seconds: float, proxy: str | None) -> bool:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from easy_scripts.install.lines import SILENCE
 from easy_scripts.install.lockfiles import locked_versions
 from easy_scripts.install.pip_steps import Workshop, run_logged
 
+MISSING_LIBRARY = re.compile(r"WinError 12[67]\b|DLL load failed")
+RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 INSPECTOR = Path(__file__).with_name("inspect_environment.py")
 
 
@@ -53,7 +57,11 @@ class Findings:
             name = self.to_replace[0]
             return f"The files of {name} are not whole: {self.damaged[name]}."
         for module, error in self.imports.items():
-            return f"{module} is installed, but cannot be loaded ({error})."
+            why = error.rstrip(" .").replace(". ", "; ")  # in one sentence
+            told = f"{module} is installed, but cannot be loaded ({why})."
+            if MISSING_LIBRARY.search(error):
+                told += f" Install Microsoft's Visual C++ runtime ({RUNTIME})."
+            return told
         return None
 
 
@@ -80,7 +88,7 @@ def inspect(workshop: Workshop, wanted: dict[str, str], imports: Sequence[str] =
     result = workshop.project.workspace / "inspection.json"
     result.unlink(missing_ok=True)
     command = [str(workshop.project.python), str(INSPECTOR), str(result), *imports]
-    run_logged(workshop, command, "The environment could not be checked")
+    run_logged(workshop, command, "The environment could not be checked", silence=SILENCE)
     seen = json.loads(result.read_text(encoding="utf-8"))
     findings = Findings(wanted, **seen)
     for trouble in (findings.damaged, findings.imports):

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from easy_scripts.install.failures import download_broke_off, explain_failure
+from easy_scripts.install.failures import HANGING, download_broke_off, explain_failure
+from easy_scripts.install.lines import Lines
 from easy_scripts.launcher.handover import child_environment, without_advice
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
@@ -24,6 +25,7 @@ from scripts.core.errors import SuiteError
 TAIL = 200  # lines of output in which the cause of a failure is looked for
 TRIES = 5  # of a step whose download breaks off
 RESUME_RETRIES = "20"  # times that pip takes up a download that broke off where it stopped
+SECONDS_TO_END = 10
 RAW_PROGRESS = re.compile(r"^Progress (\d+) of (\d+)")
 OnLine = Callable[[str], None]
 
@@ -31,12 +33,13 @@ OnLine = Callable[[str], None]
 class StepFailed(SuiteError):
     """A step of set-up failed; the message says why and where the log is.
 
-    try_again: whether a download broke off, so that the same step may go well the next time.
+    try_again: whether a download broke off, so that the same step may go well the next time;
+    hung: whether the step was ended because nothing came of it any more.
     """
 
-    def __init__(self, message: str, try_again: bool = False) -> None:
+    def __init__(self, message: str, try_again: bool = False, hung: bool = False) -> None:
         super().__init__(message)
-        self.try_again = try_again
+        self.try_again, self.hung = try_again, hung
 
 
 @dataclass(frozen=True)
@@ -60,24 +63,29 @@ def run_logged(
     doing: str,
     on_line: OnLine | None = None,
     variables: Mapping[str, str] | None = None,
+    silence: float | None = None,
 ) -> None:
     """Run `command`, its output to the log and line by line to `on_line`.
 
     doing: the beginning of the sentence if it fails: "torch could not be installed";
-    variables: more for its environment.
+    variables: more for its environment; silence: the seconds without a word after which it is
+    ended.
     Raises StepFailed.
     """
     workshop.write(f"\n> {' '.join(command)}")
     tail: deque[str] = deque(maxlen=TAIL)
     try:
         with _started(workshop, command, variables or {}) as process:
-            for line in process.stdout or ():
+            for line in Lines(process.stdout, silence):
                 if on_line:
                     on_line(line.rstrip())
                 if not RAW_PROGRESS.match(line):
                     workshop.write(line)
                     tail.append(line)
             code = process.wait()
+    except TimeoutError as error:
+        workshop.write(f"(nothing more for {silence:.0f} seconds: ended)")
+        raise StepFailed(f"{doing}: {HANGING} Log: {workshop.log_path}", hung=True) from error
     except OSError as error:
         tail.append(str(error))
         workshop.write(str(error))
@@ -125,9 +133,10 @@ def _started(
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+            try:
+                process.wait(timeout=SECONDS_TO_END)
+            except subprocess.TimeoutExpired:  # what hangs in a driver may outlive even this
+                process.kill()
 
 
 def pip_install(

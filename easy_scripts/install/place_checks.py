@@ -18,7 +18,14 @@ from scripts.core.files import check_output_folder
 if sys.platform == "win32":
     import winreg
 
-LONGEST_FOLDER = 70  # the longest path inside PyTorch's wheel takes 167 of Windows' 260 letters
+# Windows takes a file whose path has up to 259 letters and a folder with up to 247. The longest of
+# ours are PyTorch's licences, in torch-2.13.0+cu130.dist-info/licenses/third_party.
+PATH_OF_FILE, PATH_OF_FOLDER = 259, 247
+SITE_PACKAGES = "\\.venv\\Lib\\site-packages\\"
+LONGEST_FILE, LONGEST_FOLDER = 173, 162  # letters behind that
+LONGEST_ROOT = min(PATH_OF_FILE - LONGEST_FILE, PATH_OF_FOLDER - LONGEST_FOLDER) - len(
+    SITE_PACKAGES
+)
 LITTLE_ROOM = 5.0  # GB: previews, caches and a few LoRAs
 GIGABYTE = 1e9
 
@@ -55,13 +62,13 @@ def check_place(root: Path, needed_gb: float = LITTLE_ROOM) -> list[Finding]:
 
 
 def path_length(root: str, platform: str, long_paths: bool) -> Finding | None:
-    """Windows refuses paths of 260 letters and more, unless long paths are switched on."""
-    if platform != "win32" or long_paths or len(root) <= LONGEST_FOLDER:
+    """Windows refuses longer paths than `PATH_OF_FILE`, unless long paths are switched on."""
+    if platform != "win32" or long_paths or len(root) <= LONGEST_ROOT:
         return None
     return Finding(
         "path",
         f"The path of Easy LoRA's folder has {len(root)} letters; with more than "
-        f"{LONGEST_FOLDER}, some files of PyTorch become too long for Windows.",
+        f"{LONGEST_ROOT}, some files of PyTorch become too long for Windows.",
         r"Move the folder to a short path such as C:\EasyLoRA and start again.",
     )
 

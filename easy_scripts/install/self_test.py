@@ -9,12 +9,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from easy_scripts.install.failures import HANGING
+from easy_scripts.install.lines import SILENCE, Lines
 from easy_scripts.launcher.handover import module_command, run_child, work_environment
 from easy_scripts.launcher.judge import read_json
 from easy_scripts.launcher.project import Project, write_json
 from scripts.core.events import Problem, Report, Stage, Step, event_from_dict
 
 BAKING = "Practice bake (its pictures are in output/practice)"
+ASK = "What it said stands above. Run: python -m easy_scripts doctor"
+ASK_IN_WINDOW = 'Press "What is wrong?" to find out why.'  # the button of set-up's window
 PROVEN = ("torch", "device", "lock")  # what of the stamp a passed bake speaks for
 
 
@@ -53,18 +57,23 @@ def _bake_for_window(
     command: list[str], environment: dict[str, str], folder: Path, report: Report
 ) -> int:
     """Run the bake, pass on its steps and problems; its exit code. When we are asked to stop, so is
-    the bake, by the end of its stdin.
+    the bake, by the end of its stdin. When it hangs, it is ended.
     """
     with subprocess.Popen(
         command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        lines = Lines(process.stdout, SILENCE)
         try:
-            for line in process.stdout or ():
-                _pass_on(line, report)
-        except KeyboardInterrupt:
-            process.stdin.close()
-            for _ in process.stdout or ():  # it saves, and tells of that
-                pass
+            try:
+                for line in lines:
+                    _pass_on(line, report)
+            except KeyboardInterrupt:
+                process.stdin.close()
+                for _ in lines:  # it saves, and tells of that
+                    pass
+        except TimeoutError:
+            process.kill()
+            report(Problem(f"The practice bake failed: {HANGING}"))
         return process.wait()
 
 
@@ -79,7 +88,7 @@ def _pass_on(line: bytes, report: Report) -> None:
         report(event)
 
 
-def ready_line(stamp: dict, proof: Proof) -> str:
+def ready_line(stamp: dict, proof: Proof, in_window: bool = False) -> str:
     """What set-up ends with: "Ready: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers yes, ..."."""
     eight_bit = stamp.get("eight_bit") or {}
     if eight_bit.get("works"):
@@ -89,10 +98,8 @@ def ready_line(stamp: dict, proof: Proof) -> str:
         optimisers = f"8-bit optimisers no ({reason})"
     facts = f"{stamp.get('device') or 'the processor'}, {optimisers}"
     if proof.code:
-        return (
-            f"Set up: {facts}. But the practice bake failed, see above. Run: "
-            "python -m easy_scripts doctor"
-        )
+        told = f"Set up: {facts}. But the practice bake failed."
+        return f"{told} {ASK_IN_WINDOW if in_window else ASK}"
     if proof.seconds is None:
         return f"Ready: {facts}, practice bake left out."
     return f"Ready: {facts}, practice bake {proof.seconds:.0f} s."

@@ -69,6 +69,7 @@ class SetupWindow:
         width = look.px(WIDTH)
         frame = ttk.Frame(self.root, padding=look.px(28))
         frame.pack(fill="both", expand=True)
+        ttk.Frame(frame, width=width).pack()  # as wide in every state
         ttk.Label(frame, style="Title.TLabel", text=texts("setup.title")).pack(anchor="w")
         self.stage = ttk.Label(frame, text=texts("setup.looking"), wraplength=width)
         self.stage.pack(anchor="w", pady=(look.px(14), 0))

@@ -16,6 +16,7 @@ from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.tips import add_tip
 from scripts.core.declare import show_value
+from scripts.core.machine import why_no_eight_bit
 from scripts.settings.advice import Advice, Situation, advise
 from scripts.settings.advice_tables import EFFORTS, KINDS, PRESETS
 from scripts.settings.calibration import PLACE
@@ -154,7 +155,7 @@ class KindPage(Page):
             preset=self._preset.get() if self._preset.get() in PRESETS else "standard",
             v_prediction=bool(base.get("v_prediction")), has_tags=_has_tags(dataset),
             model_name=base.get("path", ""), bf16=card.bf16, no_card=no_card,
-            device="CPU" if no_card else card.name,
+            device="CPU" if no_card else card.name, eight_bit=why_no_eight_bit() is None,
         )  # fmt: skip
 
     def _apply(self) -> None:

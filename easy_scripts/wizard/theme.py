@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import ctypes
 import io
-import math
 import re
 import sys
 import tkinter
@@ -46,7 +45,8 @@ class Theme:
         self.scale = screen_scale(root)
         self.changed: list = []
         root.tk.call("tk", "scaling", self.scale * 96 / 72)
-        _load(root, self.scale)
+        self._loaded: set[str] = set()
+        _load_common(root, self.scale)
         _choose_fonts(root, self.scale, language)
         self.dark = system_is_dark()
         self._apply()
@@ -70,7 +70,11 @@ class Theme:
                 tell()
 
     def _apply(self) -> None:
-        sv_ttk.set_theme("dark" if self.dark else "light", self.root)
+        name = "dark" if self.dark else "light"
+        if name not in self._loaded:  # few ever see both, and loading one takes its time
+            _load(self.root, self.scale, name)
+            self._loaded.add(name)
+        sv_ttk.set_theme(name, self.root)
         colours, style = self.colours, ttk.Style(self.root)
         for name, background in (("", colours.background), ("Side.", colours.side),
                                  ("Inner.", colours.card)):  # fmt: skip
@@ -129,27 +133,34 @@ def _darken_title_bar(root: tkinter.Tk, dark: bool) -> None:
         )
 
 
-def _load(root: tkinter.Tk, scale: float) -> None:
-    """Give Tk the definition of sv-ttk, enlarged; sv-ttk itself then finds it loaded."""
-    folder = Path(sv_ttk.__file__).parent
-    for name in ("light", "dark"):
-        text = (folder / "theme" / f"{name}.tcl").read_text(encoding="utf-8")
-        sprites = (folder / "theme" / f"sprites_{name}.tcl").read_text(encoding="utf-8")
-        sheet = (folder / "theme" / f"spritesheet_{name}.png").read_bytes()
-        if scale != 1:
-            sprites, sheet = _enlarge(sprites, sheet, scale)
-        root.tk.eval(sprites)
-        root.tk.setvar("easy_lora_sheet", base64.b64encode(sheet).decode())
-        text = "\n".join(line for line in text.splitlines() if not line.startswith("source "))
-        text = text.replace(SHEET, "-data $::easy_lora_sheet -format png")
-        text = BARRED_TOOL.sub(r"\1(empty)", text)  # else more of a button than one that works
-        root.tk.eval(multiply_sizes(text, scale))
-    main = (folder / "sv.tcl").read_text(encoding="utf-8")
-    main = "\n".join(line for line in main.splitlines() if not line.startswith("source "))
-    root.tk.eval(multiply_sizes(main, scale))
+def _load(root: tkinter.Tk, scale: float, name: str) -> None:
+    """Give Tk sv-ttk's definition of light or dark, enlarged."""
+    folder = Path(sv_ttk.__file__).parent / "theme"
+    text = (folder / f"{name}.tcl").read_text(encoding="utf-8")
+    sprites = (folder / f"sprites_{name}.tcl").read_text(encoding="utf-8")
+    sheet = (folder / f"spritesheet_{name}.png").read_bytes()
+    if scale != 1:
+        sprites, sheet = _enlarge(sprites, sheet, scale)
+    root.tk.eval(sprites)
+    root.tk.setvar("easy_lora_sheet", base64.b64encode(sheet).decode())
+    text = _without_sources(text).replace(SHEET, "-data $::easy_lora_sheet -format png")
+    text = BARRED_TOOL.sub(r"\1(empty)", text)  # else more of a button than one that works
+    root.tk.eval(multiply_sizes(text, scale))
+
+
+def _load_common(root: tkinter.Tk, scale: float) -> None:
+    """Give Tk what light and dark share; sv-ttk itself then finds it loaded."""
+    main = (Path(sv_ttk.__file__).parent / "sv.tcl").read_text(encoding="utf-8")
+    root.tk.eval(multiply_sizes(_without_sources(main), scale))
     # sv-ttk would give every label a colour of its own, over the one of its style
     root.tk.eval("proc tk_setPalette {args} {}")
     root._sv_ttk_loaded = True  # the sign by which sv-ttk knows
+
+
+def _without_sources(definition: str) -> str:
+    """The Tcl text without the lines that read other files."""
+    lines = definition.splitlines()
+    return "\n".join(line for line in lines if not line.startswith("source "))
 
 
 def multiply_sizes(definition: str, scale: float) -> str:
@@ -167,20 +178,35 @@ def _enlarge(sprites: str, sheet: bytes, scale: float) -> tuple[str, bytes]:
     from PIL import Image  # only finer screens pay for loading it
 
     picture = Image.open(io.BytesIO(sheet)).convert("RGBa")
-    rows = re.findall(r"([\w-]+) (\d+) (\d+) (\d+) (\d+)", sprites)
-    column = math.ceil(52 * scale)
-    larger = Image.new("RGBa", (column * 10, column * math.ceil(len(rows) / 10)))
-    places = []
-    for index, (name, *numbers) in enumerate(rows):
-        x, y, width, height = map(int, numbers)
-        size = (round(width * scale), round(height * scale))
-        sprite = picture.crop((x, y, x + width, y + height)).resize(size, Image.Resampling.BICUBIC)
-        place = (index % 10 * column, index // 10 * column)
-        larger.paste(sprite, place)
-        places.append(f"{name} {place[0]} {place[1]} {size[0]} {size[1]}")
+    boxes = {name: tuple(map(int, numbers)) for name, *numbers in
+             re.findall(r"([\w-]+) (\d+) (\d+) (\d+) (\d+)", sprites)}  # fmt: skip
+    sizes = {name: (round(width * scale), round(height * scale))
+             for name, (_, _, width, height) in boxes.items()}  # fmt: skip
+    places, whole = _on_shelves(sizes, round(picture.width * scale))
+    larger = Image.new("RGBa", whole)
+    for name, (x, y, width, height) in boxes.items():
+        sprite = picture.crop((x, y, x + width, y + height))
+        larger.paste(sprite.resize(sizes[name], Image.Resampling.BICUBIC), places[name])
     file = io.BytesIO()
     larger.convert("RGBA").save(file, "png", compress_level=1)
-    return f"set ::spriteinfo [list {' '.join(places)}]", file.getvalue()
+    listed = (f"{name} {x} {y} {sizes[name][0]} {sizes[name][1]}"
+              for name, (x, y) in places.items())  # fmt: skip
+    return f"set ::spriteinfo [list {' '.join(listed)}]", file.getvalue()
+
+
+Size = tuple[int, int]
+
+
+def _on_shelves(sizes: dict[str, Size], across: int) -> tuple[dict[str, Size], Size]:
+    """Where pictures go side by side on a sheet so wide, the tallest first, and the sheet's size: a
+    small sheet is written and read quickly."""
+    places, x, y, shelf = {}, 0, 0, 0
+    for name, (width, height) in sorted(sizes.items(), key=lambda entry: -entry[1][1]):
+        if x + width > across:
+            x, y, shelf = 0, y + shelf, 0
+        places[name] = (x, y)
+        x, shelf = x + width, max(shelf, height)
+    return places, (across, y + shelf)
 
 
 def _choose_fonts(root: tkinter.Tk, scale: float, language: str) -> None:

@@ -23,6 +23,7 @@ from scripts.settings.advice_tables import (
     KIND_RULES,
     LEAST_LOOKS_A_PICTURE,
     MOST_LOOKS_A_PICTURE,
+    MOST_LOOKS_A_ROUND,
     PRESETS,
     EffortRule,
 )
@@ -34,7 +35,8 @@ from scripts.settings.memory_estimate import ERROR, GB
 @dataclass(frozen=True)
 class Situation:
     """What is known. `memory_gb` None: no graphics card is known. `device` as the training names
-    it. `family` sd1, sd2 or sdxl. `anime` None: judged by `model_name`."""
+    it. `family` sd1, sd2 or sdxl. `anime` None: judged by `model_name`. `eight_bit`: whether 8-bit
+    optimisers work here."""
 
     kind: str
     effort: str
@@ -49,6 +51,7 @@ class Situation:
     bf16: bool | None = None
     device: str = ""
     no_card: bool = False
+    eight_bit: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def advise(situation: Situation, place: Path = PLACE) -> Advice:
     reasons["learning_rate"] = "The rate that suits this optimiser; the text encoder has half."
     _text_encoder(situation, values, reasons)
     _looks(situation, values, reasons)
+    _optimiser(situation, values, reasons)
     warnings = _fit(situation, effort, values, reasons)
     repeats, epochs, steps = amount(situation, values["train_batch_size"])
     values["max_train_epochs"] = epochs
@@ -134,7 +138,8 @@ def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
     looks = effort.looks * kind.looks
     looks = min(looks, pictures * MOST_LOOKS_A_PICTURE)
     looks = max(looks, pictures * LEAST_LOOKS_A_PICTURE)
-    repeats = max(1, round(looks / (effort.epochs * pictures)))
+    repeats = round(looks / (effort.epochs * pictures))
+    repeats = max(1, min(repeats, MOST_LOOKS_A_ROUND // pictures))
     epochs = max(1, round(looks / (repeats * pictures)))
     return repeats, epochs, epochs * -(-repeats * pictures // batch)
 
@@ -178,8 +183,20 @@ def _looks(situation: Situation, values: dict[str, Any], reasons: dict[str, str]
         reasons["mixed_precision"] = "The best number format that this card has."
     if situation.no_card:
         values["mixed_precision"] = "no"
-        values["optimizer_type"] = values["optimizer_type"].replace("8bit", "")
         reasons["mixed_precision"] = "A processor gains nothing from half precision."
+
+
+def _optimiser(situation: Situation, values: dict[str, Any], reasons: dict[str, str]) -> None:
+    """The whole optimiser where its 8-bit form saves nothing or does not work."""
+    eight_bit = values["optimizer_type"]
+    if not eight_bit.endswith("8bit") or (situation.eight_bit and not situation.no_card):
+        return
+    values["optimizer_type"] = whole = eight_bit.removesuffix("8bit")
+    if not situation.no_card:
+        reasons["optimizer_type"] = (
+            f"{eight_bit} does not work on this machine; {whole} gives the same result and takes a "
+            "little more memory."
+        )
 
 
 def _roomy(situation: Situation, gigabytes: float) -> bool:

@@ -50,6 +50,7 @@ EFFORT_RULES = {
 }
 MOST_LOOKS_A_PICTURE = 250  # few pictures shown more often burn in
 LEAST_LOOKS_A_PICTURE = 8
+MOST_LOOKS_A_ROUND = 400  # a round is saved and can be chosen: large sets are not repeated
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 import venv
 from pathlib import Path
 
 import pytest
 
-from easy_scripts.install import eight_bit_step
+from easy_scripts.install import bitsandbytes_patch, eight_bit_step
 from easy_scripts.install.bitsandbytes_patch import best_library, is_too_old, patch
 from easy_scripts.install.pip_steps import Workshop
 from easy_scripts.install.skeleton import site_packages
@@ -241,6 +242,17 @@ def test_a_step_that_does_not_do_its_work_is_no_proof(made, dtype, more, reason)
     made.bitsandbytes("cuda126", dtype=dtype, more=more)
     result = made.patch(platform="linux")
     assert not result.works and reason in result.reason
+
+
+def test_a_step_that_hangs_is_ended_once_and_told(made, monkeypatch):
+    monkeypatch.setattr(bitsandbytes_patch, "SILENCE", 2)
+    made.torch("12.6")
+    made.bitsandbytes("cuda126", more="__import__('time').sleep(300)")
+    began = time.monotonic()
+    result = made.patch()
+    assert time.monotonic() - began < 60
+    assert not result.works and result.environment == {} and made.installed == 0
+    assert result.reason == "their first step hangs; restart the computer and run set-up again"
 
 
 def test_a_reinstall_that_fails_is_not_the_end(made):

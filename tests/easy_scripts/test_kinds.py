@@ -11,7 +11,7 @@ from private_python import posix_only
 
 from easy_scripts.install import graphics, nvidia
 from easy_scripts.install.card_names import capability_of
-from easy_scripts.install.kinds import KINDS, Gpu, Graphics, choose_kind
+from easy_scripts.install.kinds import KINDS, Gpu, Graphics, choose_kind, ordinary_build
 from easy_scripts.launcher.project import Project
 
 DATA = json.loads((Path(__file__).parents[1] / "data/gpus/choices.json").read_text("utf-8"))
@@ -71,7 +71,14 @@ def test_the_expected_choices_agree_with_the_public_tables(row):
             assert row["driver_cuda"].split(".")[0] >= row["kind"][2:4]
     if row["capability"]:
         # by the name alone, one capability stands for the generation
-        assert capability_of(row["gpu"])[0] == version(row["capability"])[0]
+        told = capability_of(row["gpu"])
+        assert told[0] == version(row["capability"])[0]
+        if "capability" in row["sources"]:
+            assert told == version(row["capability"])
+        if row["driver"]:  # a driver that does not tell it leads to the same choice
+            card = Gpu(row["gpu"], told)
+            driver, python = version(row["driver_cuda"]), version(row["python"])
+            assert choose_kind(row["platform"], (card,), driver, python).kind == row["kind"]
 
 
 def test_there_are_enough_rows():
@@ -83,6 +90,36 @@ def test_an_nvidia_card_is_preferred_and_the_newest_of_two():
     assert choose_kind("win32", (arc, *RTX), (13, 0), (3, 11)).kind == "cu130"
     choice = choose_kind("win32", (old, *RTX), (13, 0), (3, 11))
     assert choice.kind == "cu130" and "RTX 3060" in choice.reason
+
+
+RADEON_CARD = Gpu("AMD Radeon RX 7900 XTX", None, 24560, "amd")
+RYZEN = Gpu("AMD Radeon(TM) Graphics", None, 512, "amd")
+UHD = Gpu("Intel(R) UHD Graphics 770", None, 128, "intel")
+ARC_CARD = Gpu("Intel(R) Arc(TM) A770 Graphics", None, 16288, "intel")
+OWN_ARC = Gpu("Intel(R) Arc(TM) Graphics", None, 128, "intel")
+GT_710 = Gpu("NVIDIA GeForce GT 710", (3, 5), 2048)
+FUTURE = Gpu("NVIDIA GeForce RTX 9090", (15, 0), 49152)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "driver_cuda", "kind", "named"),
+    [
+        ((UHD, RADEON_CARD), None, "cpu", "AMD Radeon RX 7900 XTX was found, but PyTorch"),
+        ((Gpu(UHD.name, vendor="intel"), Gpu(RADEON_CARD.name, vendor="amd")), None, "cpu",
+         "AMD Radeon RX 7900 XTX was found, but PyTorch"),
+        ((RYZEN, RADEON_CARD), None, "cpu", "AMD Radeon RX 7900 XTX was found"),
+        ((GT_710, RADEON_CARD), (11, 4), "cpu", "AMD Radeon RX 7900 XTX was found"),
+        ((RYZEN, GT_710), (11, 4), "cpu", "NVIDIA GeForce GT 710 is too old"),
+        ((GT_710, ARC_CARD), (11, 4), "xpu", "Arc(TM) A770 Graphics was found"),
+        ((RADEON_CARD, OWN_ARC, ARC_CARD), None, "xpu", "Arc(TM) A770 Graphics was found"),
+        ((FUTURE, *RTX), (15, 0), "cu130", "RTX 3060 was found"),
+        ((OWN_ARC, *RTX), (11, 6), None, "RTX 3060 was found, but its driver"),
+    ],
+)  # fmt: skip
+def test_of_several_cards_the_best_that_can_be_used_decides(gpus, driver_cuda, kind, named):
+    for order in (gpus, gpus[::-1]):
+        choice = choose_kind("win32", order, driver_cuda, (3, 12))
+        assert choice.kind == kind and named in choice.reason
 
 
 def test_a_card_from_the_future_and_one_without_a_known_name():
@@ -111,6 +148,11 @@ def test_every_kind_has_its_lock_and_its_place_in_the_index():
 )
 def test_which_build_arrived(torch, kind):
     assert [name for name, each in KINDS.items() if each.is_build(torch)] == [kind]
+
+
+@pytest.mark.parametrize(("platform", "kind"), [("win32", "cpu"), ("linux", "cu130")])
+def test_which_build_the_ordinary_source_has(platform, kind):
+    assert ordinary_build(platform) == kind
 
 
 @pytest.mark.parametrize(

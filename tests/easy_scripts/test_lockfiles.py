@@ -80,6 +80,17 @@ def test_every_kind_pins_torch_and_all_that_is_asked_for(kind, platform, python)
                 assert pin in asked.specifier, line
 
 
+@pytest.mark.parametrize(
+    ("python", "version"),
+    [("3.10", "14.42.34433"), ("3.11", "14.44.35112"), ("3.12", "14.51.36231"),
+     ("3.13", "14.51.36231")],
+)  # fmt: skip
+def test_windows_gets_microsofts_library_in_a_version_that_has_a_wheel(python, version):
+    assert locked_versions(LOCKS, "cu130", python, "win32")["msvc-runtime"] == version
+    for platform in ("linux", "darwin"):
+        assert "msvc-runtime" not in locked_versions(LOCKS, "cu130", python, platform)
+
+
 def test_the_lock_is_complete():
     """Whatever a locked package requires on this machine is locked too (the closure)."""
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"

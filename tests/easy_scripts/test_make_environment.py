@@ -19,7 +19,7 @@ from breaking_index import breaking_index
 from made_up_wheels import make_torch, make_wheel, repack_pip
 from private_python import posix_only
 
-from easy_scripts.install import install_packages, pip_steps, skeleton
+from easy_scripts.install import install_packages, package_source, pip_steps, skeleton
 from easy_scripts.install import make_environment as making
 from easy_scripts.install.bitsandbytes_patch import EightBit
 from easy_scripts.install.kinds import Gpu, Graphics
@@ -34,7 +34,7 @@ from scripts.core.events import Note, Stage
 DRIVER = Path(__file__).with_name("set_up_made_up_project.py")
 TINY = {"tiny.py": "NAME = 'tiny'\n", "tiny_data.txt": "x" * 1000}
 WISHES = Wishes(
-    kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False,
+    kind="cpu", imports=("torch", "tiny"), reachable=lambda *_: False,
     fetch=lambda wanted, folder, report: None,
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def own_index(wheels, monkeypatch):
     """Makes PyTorch's own index answer; returns the addresses asked for, and what to ask."""
     asked = []
 
-    def reachable(address):
+    def reachable(address, seconds):
         asked.append(address)
         monkeypatch.setenv("PIP_FIND_LINKS", f"{wheels} {wheels / 'own_index'}")
         return True
@@ -365,13 +365,47 @@ def test_the_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
         pass
 
 
-def test_the_build_that_arrived_is_told_and_changed_when_the_index_answers(moved, own_index):
+@pytest.fixture
+def no_pause(monkeypatch):
+    monkeypatch.setattr(package_source, "PAUSE", 0)
+
+
+def test_the_build_that_arrived_is_never_another_cards(empty, own_index, no_pause):
+    """The ordinary source has this version too, but for the processor: it is left alone."""
+    tries = []
+
+    def silent(address, seconds):
+        tries.append(seconds)
+        return False
+
+    wishes = replace(WISHES, kind="cu126", reachable=silent)
+    with pytest.raises(SuiteError) as caught:
+        set_up(empty, wishes)
+    assert str(caught.value).startswith(
+        "PyTorch for NVIDIA cards, CUDA 12.6 could not be fetched from download.pytorch.org. "
+    )
+    assert "check the connection to the internet" in str(caught.value)
+    assert tries == [3.0, 10.0, 30.0]
+    assert not empty.stamp.exists() and not list(site(empty).glob("torch*"))
+    set_up(empty, replace(wishes, reachable=lambda _, seconds: seconds > 9 and own_index[1](_, 0)))
+    assert read_json(empty.stamp)["torch"]["cuda"] == "12.6"
+
+
+def test_the_build_that_arrived_comes_from_a_mirror_that_only_pip_knows(
+    empty, wheels, monkeypatch, no_pause
+):
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{wheels} {wheels / 'own_index'}")
+    set_up(empty, replace(WISHES, kind="cu126"))
+    assert read_json(empty.stamp)["torch"]["cuda"] == "12.6"
+
+
+def test_the_build_that_arrived_is_changed_when_the_index_answers(moved, own_index, no_pause):
+    """An environment for the processor is to be one for a card."""
     wishes = replace(WISHES, kind="cu126")
-    events = set_up(moved, wishes)
-    assert "build for the processor only" in notes(events)
-    assert "Run set-up again" in notes(events)
-    stamp = read_json(moved.stamp)
-    assert (stamp["kind"], stamp["torch"]["cuda"]) == ("cu126", None)
+    with pytest.raises(SuiteError, match=r"could not be fetched from download\.pytorch\.org"):
+        set_up(moved, wishes)
+    assert not judge(moved).whole
+    assert check_environment(moved, WISHES, lambda event: None)
     asked, reachable = own_index
     set_up(moved, replace(wishes, kind=None, reachable=reachable))
     assert read_json(moved.stamp)["torch"]["version"] == "2.13.0+cu126"
@@ -568,7 +602,7 @@ from pathlib import Path
 from easy_scripts.install.command import run_for_window
 from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.project import Project
-wishes = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda address: False)
+wishes = Wishes(kind="cpu", imports=("torch", "tiny"), reachable=lambda *_: False)
 sys.exit(run_for_window(Project(Path(sys.argv[1])), wishes, with_bake=False))
 """
 

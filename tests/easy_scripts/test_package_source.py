@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from easy_scripts.install.package_source import SECONDS, index_reachable
+from easy_scripts.install import package_source
+from easy_scripts.install.package_source import SECONDS, index_reachable, reachable_at_last
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,23 @@ def test_a_server_that_never_answers_costs_three_seconds():
         taken = time.monotonic() - started
     assert SECONDS == 3.0
     assert 2.5 < taken < 6
+
+
+def test_a_slow_index_is_given_time_and_several_tries(monkeypatch):
+    waits, asked = [], []
+    monkeypatch.setattr(package_source.time, "sleep", waits.append)
+
+    def answers_in(needed):
+        def ask(address, seconds):
+            asked.append(seconds)
+            return seconds >= needed
+
+        return ask
+
+    assert reachable_at_last(answers_in(20), "https://a/") and asked == [3, 10, 30]
+    assert waits == [2, 2]
+    assert reachable_at_last(answers_in(1), "https://a/") and len(asked) == 4
+    assert not reachable_at_last(answers_in(60), "https://a/") and len(asked) == 7
 
 
 def test_an_address_that_is_none():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -22,8 +24,8 @@ LONG = "C:\\" + "x" * 80
         (LONG, "win32", False, True),
         (LONG, "win32", True, False),
         (LONG, "linux", False, False),
-        ("C:\\" + "x" * 67, "win32", False, False),  # 70 letters, and 167 in PyTorch: under 260
-        ("C:\\" + "x" * 68, "win32", False, True),
+        ("C:\\" + "x" * 57, "win32", False, False),  # 60 letters
+        ("C:\\" + "x" * 58, "win32", False, True),
     ],
 )
 def test_long_paths(root, platform, long_paths, bad):
@@ -33,6 +35,22 @@ def test_long_paths(root, platform, long_paths, bad):
         assert (
             finding.problem and "short path" in finding.remedy and str(len(root)) in finding.cause
         )
+
+
+def test_the_longest_root_is_the_longest_that_pytorch_fits_into():
+    """Against the list of files of the torch that is installed here: it has the same licences."""
+    files = [file.as_posix() for file in importlib.metadata.files("torch")]
+    inside = re.compile(r"^torch-2\.13\.0[^/]*\.dist-info/")
+    names = [inside.sub("torch-2.13.0+cu130.dist-info/", name) for name in files]
+    folders = {name.rpartition("/")[0] for name in names}
+    assert max(map(len, names)) == place_checks.LONGEST_FILE
+    assert max(map(len, folders)) == place_checks.LONGEST_FOLDER
+    assert place_checks.LONGEST_ROOT == 60
+    for length, fits in ((60, True), (61, False)):
+        site = length + len(r"\.venv\Lib\site-packages") + 1
+        files_fit = all(site + len(name) <= 259 for name in names)
+        folders_fit = all(site + len(name) <= 247 for name in folders)
+        assert (files_fit and folders_fit) == fits
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from private_python import put_python
 
-from easy_scripts.install import command
+from easy_scripts.install import command, self_test
 from easy_scripts.install.self_test import BAKING, Proof, bake, ready_line
 from easy_scripts.install.words import in_words
+from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.project import Project
+from easy_scripts.wizard.catalogue import Catalogue
 from scripts.core.events import Problem, Stage
 
 STAMP = {
@@ -36,12 +38,27 @@ STAMP = {
             {**STAMP, "eight_bit": {}},
             Proof(1, 3.0),
             "Set up: NVIDIA GeForce RTX 3060 12 GB, 8-bit optimisers no (not for this system). But "
-            "the practice bake failed, see above. Run: python -m easy_scripts doctor",
+            "the practice bake failed. What it said stands above. "
+            "Run: python -m easy_scripts doctor",
         ),
     ],
 )
 def test_the_last_line(stamp, proof, line):
     assert ready_line(stamp, proof) == line
+
+
+def test_the_last_line_in_a_window_names_the_button_that_is_there(project, monkeypatch):
+    (project.root / "code.txt").write_text("1")
+    monkeypatch.setattr(command, "judge", lambda project: Judgement(State.WHOLE, "", STAMP))
+    events = []
+    assert command.finish(project, True, events.append, in_window=True) == 1
+    button = Catalogue(language="en")("doctor.button")
+    assert events[-1].text.endswith(
+        f'But the practice bake failed. Press "{button}" to find out why.'
+    )
+    japanese = Catalogue(language="ja")
+    assert japanese("doctor.button") in japanese.said(events[-1].text)
+    assert "python -m" not in events[-1].text
 
 
 @pytest.fixture
@@ -106,6 +123,17 @@ def test_a_window_is_told_how_far_it_is_and_stops_it(project, monkeypatch):
     assert bake(project, STAMP, report).code == 2
     assert events == [Stage(BAKING, 1, 2), Stage(BAKING, 2, 2), Problem("The disk is full.")]
     assert not project.proof.exists()
+
+
+def test_a_bake_that_hangs_is_ended_and_told(project, monkeypatch):
+    monkeypatch.setattr(self_test, "SILENCE", 2)
+    practice = project.root / "scripts" / "practice" / "__main__.py"
+    practice.write_text("import time\ntime.sleep(300)\n")
+    events = []
+    assert bake(project, STAMP, events.append).code not in (0, 2)
+    [problem] = events
+    assert "nothing came of it any more" in problem.message
+    assert "restart the computer" in problem.message
 
 
 @pytest.mark.parametrize(("code", "arguments"), [(0, []), (2, []), (0, ["--no-bake"])])

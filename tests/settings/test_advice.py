@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,12 @@ from scripts.settings.train import read_train_settings
 
 RANGES = json.loads((Path(__file__).parents[1] / "data" / "advice_ranges.json").read_text())
 NOWHERE = Path("does-not-exist.json")
-CARDS = {"sd1": (6, 12), "sdxl": (8, 24), "sd2": (8,)}
-# 4 kinds x 3 efforts x 5 (family, card), each with one of the numbers of pictures in turn.
+PICTURES = (5, 10, 15, 30, 50, 100, 150, 300)
+CARDS = [("sd1", 6), ("sd1", 12), ("sd2", 8), ("sdxl", 8), ("sdxl", 12), ("sdxl", 24)]  # base, GB
 SITUATIONS = [
-    Situation(kind, effort, family, (15, 30, 50, 100, 150)[number % 5], memory)
-    for number, (kind, effort, (family, memory)) in enumerate(
-        itertools.product(
-            KINDS, EFFORTS, [(name, gb) for name, sizes in CARDS.items() for gb in sizes]
-        )
+    Situation(kind, effort, family, pictures, memory)
+    for pictures, kind, effort, (family, memory) in itertools.product(
+        PICTURES, KINDS, EFFORTS, CARDS
     )
 ]
 
@@ -37,13 +36,22 @@ def facts_of(situation):
         "alpha_by_dim": values["network_alpha"] / values["network_dim"],
         "resolution": values["resolution"][0],
         "looks": advice.repeats * situation.pictures * values["max_train_epochs"],
+        "round": advice.repeats * situation.pictures,
         "repeats": advice.repeats,
+        "memory_gb": advice.memory_bytes / GB,
         "memory_share": advice.memory_bytes / GB / situation.memory_gb,
     }
 
 
-def test_there_are_sixty_situations():
-    assert len(SITUATIONS) == 60
+def test_every_number_of_pictures_meets_every_kind_card_and_base():
+    distinct = {(one.pictures, one.kind, one.memory_gb, one.family) for one in SITUATIONS}
+    assert len(distinct) == len(PICTURES) * len(KINDS) * len(CARDS) >= 60
+    assert len(SITUATIONS) == len(distinct) * len(EFFORTS)
+
+
+def test_every_range_was_published_somewhere():
+    for rule in [*RANGES["rules"], *RANGES["optimisers"].values()]:
+        assert "https://" in rule["source"], rule
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=str)
@@ -58,7 +66,6 @@ def test_settings_stay_within_what_was_published(situation):
             continue
         value = facts[rule["setting"]]
         assert rule["low"] <= value <= rule["high"], (rule["setting"], value, rule["source"])
-        assert rule["source"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -195,6 +202,25 @@ def test_a_published_time_stands_in_for_a_card_without_a_bake(tmp_path):
     wanted = pace(family="sdxl", resolution=1024, checkpointing=True)
     found = lookup(wanted, tmp_path / "none.json")
     assert found.seconds_per_step == pytest.approx(2.4) and not found.exact
+
+
+@pytest.mark.parametrize(
+    ("preset", "eight_bit", "whole"),
+    [("standard", "AdamW8bit", "AdamW"), ("big_then_shrink", "AdamW8bit", "AdamW"),
+     ("lion", "Lion8bit", "Lion"), ("prodigy", "Prodigy", "Prodigy")],
+)  # fmt: skip
+def test_where_eight_bit_optimisers_do_not_work_the_whole_ones_are_advised(
+    preset, eight_bit, whole
+):
+    situation = Situation("character", "balanced", "sd1", 30, 8, preset)
+    with_it = advise(situation, NOWHERE)
+    without = advise(replace(situation, eight_bit=False), NOWHERE)
+    assert with_it.values["optimizer_type"] == eight_bit
+    assert without.values["optimizer_type"] == whole
+    told = f"{eight_bit} does not work on this machine; {whole} gives the same result"
+    assert without.reasons["optimizer_type"].startswith(told) == (eight_bit != whole)
+    assert without.memory_bytes >= with_it.memory_bytes
+    assert (without.memory_bytes > with_it.memory_bytes) == (eight_bit != whole)
 
 
 def test_the_sentence_says_what_it_costs(tmp_path):

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from picture_folders import draw_pictures
 
 import scripts.command
 from scripts.core.declare import as_config
 from scripts.core.errors import SuiteError
+from scripts.dataset.dataset import Dataset
 from scripts.import_config import main
 from scripts.settings.import_config import OURS, import_config
 from scripts.settings.import_draft import Fate
@@ -28,6 +30,8 @@ def keys_with(imported, fate):
 def test_there_are_configs_of_all_kinds():
     kinds = [entry["kind"] for entry in EXPECTED.values()]
     assert len(kinds) >= 30 and min(kinds.count(kind) for kind in set(kinds)) >= 10
+    files = {path.name for path in CONFIGS.iterdir()} - {"README.md", "expected.json"}
+    assert set(EXPECTED) == {name for name in files if not name.startswith("sd-dataset")}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -84,6 +88,23 @@ def test_a_dataset_file_is_used_whole():
     imported = import_config(CONFIGS / "sd-dataset.toml")
     assert imported.values == {"dataset_config": str((CONFIGS / "sd-dataset.toml").absolute())}
     assert keys_with(imported, Fate.USED) == ["datasets", "general"]
+
+
+def test_regularisation_and_class_words_of_a_dataset_file_are_read(tmp_path):
+    """The file is used whole, so what it means shows in the training that it is for."""
+    draw_pictures(tmp_path / "cat", [(64, 64)] * 2, [None] * 2)
+    draw_pictures(tmp_path / "other cats", [(64, 64)], [None])
+    text = (CONFIGS / "sd-dataset-with-regular-pictures.toml").read_text(encoding="utf-8")
+    (tmp_path / "data.toml").write_text(text.replace("C:/pictures", tmp_path.as_posix()), "utf-8")
+    values = import_config(tmp_path / "data.toml").values
+    needed = {"pretrained_model_name_or_path": "a", "output_dir": "c"}
+    dataset = Dataset.from_settings(read_train_settings({**needed, **values})[0])
+    (part,) = dataset.parts
+    cat, others = part.subsets
+    assert (part.resolution, part.batch_size) == ((512, 512), 2)
+    assert (cat.folder.repeats, cat.flip_aug, cat.is_reg) == (10, True, False)
+    assert (others.folder.repeats, others.flip_aug, others.is_reg) == (1, False, True)
+    assert {one.caption for one in dataset.pictures} == {"zyx cat", "cat"}
 
 
 def test_paths_are_found_beside_the_config_and_missing_ones_are_named(tmp_path):

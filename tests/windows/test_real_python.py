@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from wine_pc import ROOT, WINE, windows_path
 
-from easy_scripts.launcher.project import project_version
+from easy_scripts.launcher.project import Project, project_version
 
 pytestmark = pytest.mark.slow
 sys.path.append(str(ROOT / "tests" / "easy_scripts"))
@@ -136,18 +136,18 @@ print(window.root.winfo_viewable(), window.root.winfo_width() > 300, window.note
 """
 
 
-TOOL_WINDOW = """
-import sys, time
-sys.path[:0] = sys.argv[1:3]
-import importlib
-from easy_scripts.wizard.window import open_wizard
-wizard = open_wizard(importlib.import_module("easy_scripts." + sys.argv[3]).PLAN)
-end = time.monotonic() + 2
-while time.monotonic() < end:
-    wizard.root.update()
-    time.sleep(0.02)
-print(wizard.root.winfo_viewable(), wizard.root.winfo_width() > 600, wizard.root.title())
-wizard.end()
+STAMP = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from easy_scripts.install.lockfiles import lock_hash
+from easy_scripts.launcher.judge import read_pyvenv_cfg, this_machine
+from easy_scripts.launcher.project import Project, write_json
+project = Project(Path(sys.argv[1]))
+write_json(project.stamp, {
+    "kind": "cpu", "lock": lock_hash(project.locks, "cpu"), "folder": str(project.root),
+    "python": ".".join(map(str, sys.version_info[:3])), "machine": this_machine(),
+    "base": read_pyvenv_cfg(project.environment)["home"], "environment": {}})
 """
 TITLES = {
     "resize": "Make LoRAs smaller", "merge": "Merge LoRAs", "extract": "LoRA from two models",
@@ -160,14 +160,72 @@ def test_the_window_of_setup_opens(run_on_screen, pc):
     assert shown.startswith("1 True No NVIDIA or Intel Arc graphics card"), shown
 
 
-def test_the_windows_of_the_tools_open(run_on_screen, pc, tmp_path):
-    packages = tmp_path / "packages"
+@pytest.fixture
+def set_up_pc(pc, wine_on_screen, windows_python, tmp_path):
+    """The PC after set-up, as far as windows need it: an environment with a stamp, made from the
+    real Python with the packages of the windows."""
+    environment = Project(pc.project).environment
+    python = windows_path(windows_python / "python.exe")
+    made = wine_on_screen.run(
+        [python, "-m", "venv", "--without-pip", windows_path(environment)], tmp_path)  # fmt: skip
+    assert made.returncode == 0, made.stdout
     for name in ("sv_ttk", "tktooltip", "tkinterdnd2"):
         [folder] = importlib.util.find_spec(name).submodule_search_locations
-        shutil.copytree(folder, packages / name)
+        shutil.copytree(folder, environment / "Lib" / "site-packages" / name)
+    script = tmp_path / "stamp.py"
+    script.write_text(STAMP)
+    stamped = wine_on_screen.run([python, windows_path(script), windows_path(pc.project)], tmp_path)
+    assert stamped.returncode == 0, stamped.stdout
+    return pc
+
+
+def picture_of(wine, title, name):
+    """The window with this title as a picture, when it no longer changes; kept to be looked at
+    where EASY_LORA_PICTURES names a folder."""
+    from PIL import ImageGrab
+
+    wait_for_window(wine, title)
+    search = ["xdotool", "search", "--onlyvisible", "--name", title, "getwindowgeometry", "--shell"]
+    shown = subprocess.run(search, env={**os.environ, **wine.screen}, capture_output=True,
+                           text=True, check=True).stdout  # fmt: skip
+    facts = dict(line.split("=") for line in shown.splitlines())
+    x, y, width, height = (int(facts[key]) for key in ("X", "Y", "WIDTH", "HEIGHT"))
+    before, end = None, time.monotonic() + 60
+    while True:
+        box = (max(0, x), max(0, y), min(1280, x + width), min(900, y + height))
+        picture = ImageGrab.grab(box, xdisplay=wine.screen["DISPLAY"])
+        if picture.tobytes() == before and len(picture.getcolors(1 << 24)) > 9:
+            break
+        assert time.monotonic() < end, f"{title} is never drawn"
+        before = picture.tobytes()
+        time.sleep(1)
+    if folder := os.environ.get("EASY_LORA_PICTURES"):
+        picture.save(Path(folder) / f"wine-{name}.png")
+    return picture
+
+
+def test_the_windows_of_the_tools_open(set_up_pc, wine_on_screen):
+    """Through the .bat file and the launcher, as after a double-click."""
+    wine, bats = wine_on_screen, {"train": "run_training"}
     for verb, title in TITLES.items():
-        shown = run_on_screen(TOOL_WINDOW, windows_path(pc.project), windows_path(packages), verb)
-        assert shown.split(None, 2)[:2] == ["1", "True"] and title in shown, shown
+        bat = f"{bats.get(verb, f'lora_{verb}')}.bat"
+        window = subprocess.Popen(
+            [WINE, "cmd", "/c", bat], cwd=set_up_pc.project, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**wine.variables, **set_up_pc.variables, "EASY_LORA_THEME": "light"},
+        )  # fmt: skip
+        try:
+            picture = picture_of(wine, title, verb)
+        finally:
+            subprocess.run(["xdotool", "search", "--name", title, "windowkill"], check=False,
+                           env={**os.environ, **wine.screen})  # fmt: skip
+            window.wait(timeout=60)
+        colours = {colour: count for count, colour in picture.getcolors(1 << 24)}
+        assert picture.width > 600 and picture.height > 400, (verb, picture.size)
+        assert len(colours) > 50, "text, lines and buttons"
+        assert colours.get((0xFA, 0xFA, 0xFA), 0) > picture.width * picture.height / 3, "paper"
+        blue = sum(count for (red, _, blue), count in colours.items() if blue - red > 120)
+        assert blue > 1000, "the button that most will take"
 
 
 @pytest.fixture(scope="session")

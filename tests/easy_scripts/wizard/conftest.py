@@ -56,6 +56,15 @@ def _display(width: int, height: int) -> str:
         return f":{answer.readline().strip()}"
 
 
+def needs_letters(root, language: str) -> None:
+    """Skip the test (which fails in CI) where no font has the letters of the language: what would
+    be measured and seen are boxes."""
+    from easy_scripts.wizard.screen import font_family
+
+    if language == "ja" and font_family(root, language) in ("DejaVu Sans", "TkDefaultFont"):
+        pytest.skip("no font here has Japanese letters: install fonts-noto-cjk")
+
+
 @pytest.fixture
 def memory_folder(tmp_path, monkeypatch):
     """Where the wizards of a test remember things."""
@@ -115,3 +124,48 @@ def models(tiny_sd15, tmp_path):
         cwd=ROOT, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
     return original, tuned
+
+
+@pytest.fixture(scope="session")
+def own_copy(tmp_path_factory):
+    """Easy LoRA in a folder with a difficult name."""
+    from own_copy import make_own_copy
+
+    return make_own_copy(tmp_path_factory.mktemp("pc") / "Easy LoRA ü & co")
+
+
+@pytest.fixture
+def open_window(own_copy, monkeypatch):
+    """A function that starts the program by its launcher, with files dropped onto it, and gives its
+    window to a person with a mouse; nothing of it is left running or remembered."""
+    pytest.importorskip("tkinter", reason="this Python has no Tk")
+    for program in ("Xvfb", "xdotool"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+    from seen_from_outside import Window, guarded_screen
+
+    for name, value in guarded_screen().items():
+        monkeypatch.setenv(name, value)
+    own_copy.tidy()
+    windows = []
+
+    def open_it(*files) -> Window:
+        windows.append(Window(own_copy.start(*files)))
+        return windows[-1]
+
+    yield open_it
+    own_copy.end_all()
+    for window in windows:
+        window.let_go()
+
+
+@pytest.fixture
+def drawn_pictures(tmp_path):
+    """Drawn pictures, each with a caption that says no more than that it is a figure."""
+    from scripts.practice.draw import draw_practice_set
+
+    draw_practice_set(tmp_path / "my pictures")
+    (inside,) = (tmp_path / "my pictures").iterdir()
+    for number, caption in enumerate(sorted(inside.glob("*.txt"))):
+        caption.write_text(f"a figure, number {number}", encoding="utf-8")
+    return inside.rename(inside.with_name("10_figure")).parent

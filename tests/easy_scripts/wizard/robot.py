@@ -13,7 +13,7 @@ from tkinter import ttk
 
 from easy_scripts.wizard.window import Plan, open_wizard
 
-PATIENCE = 60  # seconds, on a machine that is busy
+PATIENCE = 180  # seconds, on a machine that is very busy
 
 
 class Robot:

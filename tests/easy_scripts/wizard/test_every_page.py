@@ -14,7 +14,7 @@ from pathlib import Path
 from tkinter import ttk
 
 import pytest
-from conftest import virtual_screen
+from conftest import needs_letters, virtual_screen
 from robot import Robot
 from tool_hands import resized
 
@@ -32,6 +32,7 @@ class Tour:
 
     def __init__(self, label: str, plan, given: dict) -> None:
         self.robot = Robot(plan, given)
+        needs_letters(self.robot.root, self.robot.wizard.texts.language)
         self._name = f"{plan.name}-{label}"
         self._count = 0
         self._folder = os.environ.get("EASY_LORA_PICTURES")
@@ -39,13 +40,23 @@ class Tour:
     def look(self, what: str) -> None:
         """See that nothing is cut off on what is shown now."""
         self.robot.pump(0.15)
-        for widget in self.robot.widgets():
+        self._whole(what)
+        self._inside(what)
+        self.save(what)
+
+    def _whole(self, what: str, parent: tkinter.Misc | None = None) -> None:
+        """No text needs more room than it has."""
+        for widget in self.robot.widgets(parent):
             if isinstance(widget, ttk.Label | ttk.Button | ttk.Radiobutton | ttk.Checkbutton):
                 text = str(widget.cget("text"))
                 assert widget.winfo_reqwidth() <= widget.winfo_width() + 1, (what, text)
                 assert widget.winfo_reqheight() <= widget.winfo_height() + 1, (what, text)
-        self._inside(what)
-        self.save(what)
+
+    def on_screen(self, what: str, window: tkinter.Toplevel) -> None:
+        """The whole window lies on the screen."""
+        x, y = window.winfo_rootx(), window.winfo_rooty()
+        assert 0 <= x <= window.winfo_screenwidth() - window.winfo_width(), what
+        assert 0 <= y <= window.winfo_screenheight() - window.winfo_height(), what
 
     def _inside(self, what: str) -> None:
         """The content is no wider than the window, and what is taller scrolls."""
@@ -87,15 +98,17 @@ class Tour:
         self.robot.pump()
         self.robot.page.frame.wheel(100)
 
-    def question(self) -> None:
-        """Take the picture of the question that is being asked, and answer it harmlessly."""
+    def question(self, what: str = "question") -> None:
+        """Look at the question that will be asked, and answer it harmlessly."""
 
         def look() -> None:
             windows = [w for w in self.robot.root.winfo_children()
                        if isinstance(w, tkinter.Toplevel) and w.grab_status()]  # fmt: skip
             if windows:
                 self.robot.root.update()
-                self.save("question")
+                self._whole(what, windows[0])
+                self.on_screen(what, windows[0])
+                self.save(what)
                 windows[0].event_generate("<Escape>")
             else:
                 self.robot.root.after(20, look)
@@ -247,6 +260,7 @@ def tour_of_extract(label: str, loras: list[Path], checkpoint: Path) -> None:
         ("en", "light", 200, (2732, 1536)),
         ("en", "dark", 200, (2732, 1536)),
         ("ja", "light", 150, (1920, 1080)),
+        ("ja", "dark", 200, (2732, 1536)),
         ("en", "light", 300, (3840, 2160)),
     ],
 )

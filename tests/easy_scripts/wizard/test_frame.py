@@ -322,6 +322,7 @@ def test_light_and_dark_follow_the_system(robot, monkeypatch):
     after = robot.wizard.theme.colours
     style = ttk.Style(robot.root)
     assert before.background != after.background
+    assert style.theme_use() == "sun-valley-dark"
     assert style.lookup("TLabel", "foreground") == after.text
     assert str(robot.page.frame._canvas.cget("background")) == after.background
 

@@ -14,7 +14,7 @@ from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.drop import clean_path, split_paths, with_files_of_folders
 from easy_scripts.wizard.remembered import Memory
-from easy_scripts.wizard.theme import multiply_sizes
+from easy_scripts.wizard.theme import _enlarge, multiply_sizes
 from easy_scripts.wizard.time_left import TimeLeft
 
 
@@ -118,6 +118,39 @@ def test_the_whole_theme_grows(tmp_path):
         for found in re.finditer(r"-(?:border|padding|width|height|size) +(\{[^}]*\}|\S+)", grown):
             numbers = [int(number) for number in re.findall(r"(?<![\w$])-?\d+", found[1])]
             assert all(number % 2 == 0 for number in numbers), found[0]
+
+
+@pytest.mark.parametrize("scale", [1.25, 1.5, 2, 3])
+def test_every_picture_of_the_theme_is_on_the_larger_sheet(scale):
+    """Each is what the one on sv-ttk's own sheet becomes, and none lies over another."""
+    import io
+    import re
+
+    import sv_ttk
+    from PIL import Image, ImageChops
+
+    folder = Path(sv_ttk.__file__).parent / "theme"
+    sprites = (folder / "sprites_light.tcl").read_text(encoding="utf-8")
+    sheet = (folder / "spritesheet_light.png").read_bytes()
+    text, enlarged = _enlarge(sprites, sheet, scale)
+    before, after = (
+        {name: tuple(map(int, place)) for name, *place in
+         re.findall(r"([\w-]+) (\d+) (\d+) (\d+) (\d+)", listed)}
+        for listed in (sprites, text)
+    )  # fmt: skip
+    assert before.keys() == after.keys()
+    old, new = (Image.open(io.BytesIO(one)).convert("RGBa") for one in (sheet, enlarged))
+    seen = Image.new("1", new.size)
+    for name, (x, y, width, height) in after.items():
+        box = (x, y, x + width, y + height)
+        assert not seen.crop(box).getbbox(), f"{name} lies over another"
+        seen.paste(1, box)
+        left, top, *size = before[name]
+        assert (width, height) == tuple(round(side * scale) for side in size)
+        wanted = old.crop((left, top, left + size[0], top + size[1])).resize(
+            (width, height), Image.Resampling.BICUBIC)  # fmt: skip
+        off = ImageChops.difference(new.crop(box).convert("RGBA"), wanted.convert("RGBA"))
+        assert max(high for _, high in off.getextrema()) <= 2, name
 
 
 SPECTRUM = Spectrum((4, 8, 16, 32), (0.5, 0.7, 0.9, 1.0), (400, 800, 1600, 3200), 16)

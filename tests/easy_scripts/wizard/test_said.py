@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts.install import known_failures, surroundings
-from easy_scripts.install.failures import FAILURES, RUN_AGAIN
+from easy_scripts.install import bitsandbytes_patch, known_failures, surroundings
+from easy_scripts.install.failures import FAILURES, HANGING, RUN_AGAIN
 from easy_scripts.install.kinds import KINDS, Gpu, choose_kind
 from easy_scripts.install.make_environment import Wishes, describe_plan
 from easy_scripts.install.packages import Findings
@@ -61,10 +61,14 @@ def said_by_setup() -> list[str]:
         *reasons, *(kind.title for kind in KINDS.values()), *stages(),
         *(f"PyTorch could not be installed. {sentence} Log: C:\\x\\y.log".replace("{what}", "torch")
           for _, sentence in FAILURES),
+        *(f"{doing}: {HANGING} Log: C:/x.log"
+          for doing in ("The environment could not be checked", "The practice bake failed")),
         f"PyTorch could not be installed: the system stopped it, perhaps for want of memory. "
         f"{RUN_AGAIN}",
-        *(ready_line(stamp, proof) for proof in (Proof(0, 14.2), Proof(), Proof(1, 3.0))),
+        *(ready_line(stamp, proof, in_window=True)
+          for proof in (Proof(0, 14.2), Proof(), Proof(1, 3.0))),
         ready_line({}, Proof()),
+        ready_line({"eight_bit": {"reason": bitsandbytes_patch.HANGS}}, Proof()),
         *(text for _, *pair, _ in known_failures.KNOWN for text in pair),
         f"{known_failures.KNOWN[0][1]} (Seen in train-1.log.)",
         *findings(

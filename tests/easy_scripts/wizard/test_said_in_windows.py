@@ -108,7 +108,7 @@ def test_a_training(pictures, tmp_path):
         seen = look(tour, "pictures")
         assert "1エポックに各画像を 201回繰り返します" in seen
         assert "broken.png: 壊れているか、画像ではありません" in seen
-        robot.page.frame.show(robot.page.trigger_entry)
+        robot.page.frame.show(robot.page.trigger)
         look(tour, "pictures-below")
         robot.wizard.next()
         settled(tour)

@@ -21,6 +21,7 @@ from easy_scripts.train_pages.loss_curve import SMOOTHING, LossCurve
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.child import Ended
 from scripts.core.events import Step
+from scripts.core.machine import NO_EIGHT_BIT
 from scripts.core.safetensors_header import read_header
 from scripts.core.usual import short_number
 
@@ -112,6 +113,19 @@ def test_the_base_model_is_told_at_once_and_a_lora_is_refused(open_robot, tmp_pa
     assert robot.page.name == "pictures"
     robot.press("<Alt-b>")
     assert "Stable Diffusion 1.x" in robot.seen()
+
+
+@pytest.mark.parametrize(("told", "optimiser"), [("", "AdamW8bit"), ("no library", "AdamW")])
+def test_what_setup_saw_of_the_8_bit_optimisers_is_heeded(
+    open_robot, given, pictures, monkeypatch, told, optimiser
+):
+    monkeypatch.setenv(NO_EIGHT_BIT, told)
+    robot = open_robot(train.PLAN, given)
+    to_pictures(robot)
+    robot.click("Next")
+    robot.page._kind.set("character")
+    robot.page._apply()
+    assert robot.wizard.answers["optimizer_type"] == optimiser
 
 
 def test_what_the_pictures_are_and_repeats_without_renaming(open_robot, given, pictures):
