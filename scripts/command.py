@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.console import Console, silent
-from scripts.core.channel import event_lines, listen
+from scripts.core.channel import event_lines, listen, move_stdin
 from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control, Note, Problem, Report
 from scripts.core.files import LOG_FOLDER
@@ -40,7 +39,7 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
     control = Control()
     with _reporter(events, main_process, control) as report, _stop_by_signal(control, report):
         if events and main_process:
-            listen(control, sys.stdin)
+            listen(control, move_stdin())
         try:
             work(report, control)
         except Cancelled as stopped:

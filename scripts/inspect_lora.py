@@ -1,14 +1,15 @@
 """Say what a LoRA file is: `python -m scripts.inspect_lora FILE`.
 
 `--json` prints the facts as one JSON object, `--events` as JSON lines for a window. `--spectrum`
-adds what the LoRA would keep at smaller sizes. `--set KEY=VALUE` changes its metadata.
+adds what the LoRA would keep at smaller sizes, with other settings of a resize if they are given.
+`--set KEY=VALUE` changes its metadata.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import as_safetensors
 from scripts.core.flags import FlagParser
+from scripts.settings.resize import read_resize_settings
 from scripts.tool_command import ONE_THREAD
 
 PARTS = {"text_encoder": "text encoder", "unet_linear": "U-Net", "unet_conv": "U-Net, 1x1",
          "unet_conv_3x3": "U-Net, 3x3"}  # fmt: skip
+RESIZED_LIKE = ("new_conv_rank", "dynamic_method", "dynamic_param", "save_precision")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="a LoRA file")
     parser.add_argument("--spectrum", action="store_true",
                         help="also tell what smaller sizes would keep")  # fmt: skip
+    for name in RESIZED_LIKE:
+        parser.add_argument(f"--{name}", metavar=name.upper(), default=SUPPRESS,
+                            help="with --spectrum: as for scripts.resize_lora")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
     parser.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE",
                         help="change entries of the metadata; KEY= removes one")  # fmt: skip
@@ -41,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         options = parser.parse_args(words)
+        given = {name: value for name, value in vars(options).items() if name in RESIZED_LIKE}
+        like, _ = read_resize_settings({"model": [options.model], "new_rank": 1, **given})
     except SuiteError as error:
         return refuse_command("inspect_lora", error, words)
 
@@ -58,9 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_lora(options.model) as lora:
             facts = facts_of(lora)
             if options.spectrum:
+                from scripts.lora.ranks import Size
+                from scripts.lora.resize_jobs import result_dtype
                 from scripts.lora.spectrum import spectrum
 
-                facts["spectrum"] = spectrum(lora, report, control)
+                param = like.dynamic_param[0] if like.dynamic_param else None
+                size = Size(1, like.new_conv_rank, like.dynamic_method, param)
+                dtype = result_dtype(lora, like.save_precision)
+                facts["spectrum"] = spectrum(lora, report, control, size, dtype)
         report(Facts(facts, None if options.json else _in_words(facts)))
 
     return run_command("inspect_lora", work, options.events)

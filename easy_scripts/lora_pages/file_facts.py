@@ -1,8 +1,9 @@
 """What files are, told in the background by `scripts.inspect_lora` or `scripts.inspect_model`.
 
 reader = FactsReader(wizard, INSPECT_LORA)
-reader.watch(callback)          # callback(path), in the Tk thread
-facts = reader.ask(path)        # FileFacts, at first still reading
+reader.watch(callback)                      # callback(path), in the Tk thread
+facts = reader.ask(path)                    # FileFacts, at first still reading
+facts = reader.ask(path, "--spectrum")      # more of them
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class FileFacts:
     """
 
     path: str
+    arguments: tuple[str, ...] = ()
     reading: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
@@ -42,10 +44,10 @@ class FileFacts:
 
 class FactsReader:
     """Asks `module` for files one after the other; every file is asked about once as long as it
-    is as it was. `arguments` go to the command."""
+    is as it was."""
 
-    def __init__(self, wizard: Wizard, module: str, *arguments: str) -> None:
-        self._wizard, self._module, self._arguments = wizard, module, arguments
+    def __init__(self, wizard: Wizard, module: str) -> None:
+        self._wizard, self._module = wizard, module
         self._known: dict[tuple, FileFacts] = {}
         self._waiting: deque[FileFacts] = deque()
         self._running: list[tuple[FileFacts, Child]] = []
@@ -56,15 +58,16 @@ class FactsReader:
         """Call `watcher(path)` when something became known of a file."""
         self._watchers.append(watcher)
 
-    def ask(self, path: str) -> FileFacts:
-        """What is known of the file now; the rest follows."""
+    def ask(self, path: str, *arguments: str) -> FileFacts:
+        """What the command, with these arguments, knows of the file now; the rest follows."""
         try:
             state = os.stat(path)
-            key = (path, state.st_size, state.st_mtime_ns)
+            key = (path, arguments, state.st_size, state.st_mtime_ns)
         except OSError:
-            return FileFacts(path, False, {}, self._wizard.texts("frame.no_file", path=path))
+            missing = self._wizard.texts("frame.no_file", path=path)
+            return FileFacts(path, arguments, False, {}, missing)
         if key not in self._known:
-            self._known[key] = FileFacts(path)
+            self._known[key] = FileFacts(path, arguments)
             self._waiting.append(self._known[key])
             self._start_next()
         return self._known[key]
@@ -87,7 +90,7 @@ class FactsReader:
         while self._waiting and len(self._running) < AT_ONCE:
             facts = self._waiting.popleft()
             try:
-                child = Child(self._module, [facts.path, "--events", *self._arguments])
+                child = Child(self._module, [facts.path, "--events", *facts.arguments])
             except OSError as error:
                 log.warning("%s cannot be started: %s", self._module, error)
                 facts.reading = False

@@ -12,9 +12,9 @@ from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_f
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
+from scripts.core.files import WEIGHT_ENDINGS
 
-LORA_FILES = (("files.type_lora", "*.safetensors *.pt *.ckpt *.bin"),)
-ENDINGS = (".safetensors", ".pt", ".ckpt", ".bin")
+LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in WEIGHT_ENDINGS)),)
 
 
 class FileListPage(Page):
@@ -52,12 +52,16 @@ class FileListPage(Page):
                                    font=CAPTION)  # fmt: skip
         self._list = ttk.Frame(self._holder)
         self._empty = self._make_empty(self._holder)
+        self.build_below(body)
         for widget in (self.wizard.root, self._empty):
             take_drops(widget, self.dropped)
         self.wizard.root.bind("<Control-v>", self._paste, add="+")
         self.reader.watch(self._known)
         self.answers.watch(self.follow, self.setting)
         self.follow()
+
+    def build_below(self, body: ttk.Frame) -> None:
+        """What comes below the list; for subclasses."""
 
     def _make_empty(self, body: ttk.Frame) -> ttk.Frame:
         theme = self.theme
@@ -106,24 +110,37 @@ class FileListPage(Page):
 
     def add(self, paths: list[str]) -> None:
         """Add files and the files of folders, each once."""
-        paths = [clean_path(path) for path in paths]
-        files = with_files_of_folders(paths, ENDINGS)
+        self._put_on_list([*self.files, *map(clean_path, paths)])
+
+    def _put_on_list(self, paths: list[str]) -> None:
+        files = with_files_of_folders(paths, WEIGHT_ENDINGS)
         self._from_folders |= set(files) - set(paths)
-        if files:
-            self.wizard.memory.note_path(self.setting, str(Path(files[0]).parent))
-            self.answers[self.setting] = list(dict.fromkeys([*self.files, *files]))
+        new = [file for file in files if file not in self.files]
+        if new:
+            self.wizard.memory.note_path(self.setting, str(Path(new[0]).parent))
+        self.list_files(files)
+        folders = [path for path in paths if Path(path).is_dir()]
+        if folders and not new:
+            self._say(self.texts("files.none_in_folder", name=Path(folders[0]).name))
 
     def remove(self, path: str) -> None:
         """Take a file off the list; on the disk nothing happens."""
-        self.answers[self.setting] = [other for other in self.files if other != path]
+        self.list_files([other for other in self.files if other != path])
         self._add_button.focus_set()
+
+    def list_files(self, files: list[str]) -> None:
+        """Let the list be of these files."""
+        self.answers[self.setting] = files
 
     # --- showing -------------------------------------------------------------------------
 
     def follow(self) -> None:
-        """Show a card for each file listed."""
-        self._say(None)
+        """Show a card for each file listed. What was given at the start may be folders."""
         files = self.files
+        if files != with_files_of_folders(files, WEIGHT_ENDINGS):
+            self._put_on_list(files)
+            return  # this method was called again by that
+        self._say(None)
         for path in [path for path in self.cards if path not in files]:
             self.cards.pop(path).destroy()
         for path in files:

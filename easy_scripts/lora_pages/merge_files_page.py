@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import tkinter
 from dataclasses import dataclass
 from pathlib import Path
 from tkinter import ttk
+from typing import Any
 
+from easy_scripts.lora_pages.block_strengths import BlockStrengths
 from easy_scripts.lora_pages.file_list_page import FileListPage
 from easy_scripts.wizard.findings import Findings
+from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.slider import Slider
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 
-CURVES = ("", "sine", "cosine", "linear", "reverse_linear")
+UNKNOWN_FAMILY = "sd1"  # whose blocks are meant when no file tells what it is for
 
 
 @dataclass
@@ -33,13 +35,11 @@ class MergeFilesPage(FileListPage):
         super().__init__(wizard)
         self.handles = ("models", "ratios", "block_ratios")
         self._sliders: dict[str, Slider] = {}
-        self._blocks: dict[str, tuple[tkinter.StringVar, ttk.Frame]] = {}
 
-    def build(self, body: ttk.Frame) -> None:
-        """The list, and the fold below it."""
-        self._block_rows: ttk.Frame | None = None
-        super().build(body)
+    def build_below(self, body: ttk.Frame) -> None:
+        """Strengths by block, folded away."""
         content = self.add_fold(body, "merge.blocks")
+        self._fold: Fold = content.master
         ttk.Label(
             content,
             text=self.texts("merge.blocks_help"),
@@ -47,11 +47,11 @@ class MergeFilesPage(FileListPage):
             font=CAPTION,
             wraplength=self.theme.px(620),
         ).pack(anchor="w", pady=(0, self.theme.px(8)))
-        self._block_rows = ttk.Frame(content)
-        self._block_rows.pack(fill="x")
-        self._block_rows.columnconfigure(1, weight=1)
+        self._blocks_error = ttk.Label(content, style="Error.TLabel",
+                                       wraplength=self.theme.px(620))  # fmt: skip
+        self._blocks = BlockStrengths(content, self, self._family_of, self._blocks_typed)
+        self._blocks.pack(fill="x")
         self.answers.watch(self._follow_strengths, "ratios", "block_ratios")
-        self.follow()
 
     # --- strengths -----------------------------------------------------------------------
 
@@ -61,25 +61,20 @@ class MergeFilesPage(FileListPage):
         ratios = list(self.answers["ratios"])
         return ratios if len(ratios) == count else [1 / count] * count
 
-    def add(self, paths: list[str]) -> None:
-        """A file that is added to strengths set by hand gets a full share of its own."""
-        before, ratios = self.files, list(self.answers["ratios"])
-        super().add(paths)
-        if ratios and len(ratios) == len(before):
-            new = len(self.files) - len(before)
-            self.answers["ratios"] = ratios + [round(1 / len(self.files), 2)] * new
+    def list_files(self, files: list[str]) -> None:
+        """Strengths stay with their files; beside those set by hand a new one has an even share."""
+        strengths = self._by_file("ratios")
+        blocks = self._by_file("block_ratios")
+        share = round(1 / max(1, len(files)), 2)
+        self.answers.update({
+            "models": files,
+            "ratios": [strengths.get(path, share) for path in files] if strengths else [],
+            "block_ratios": [blocks.get(path, "") for path in files] if blocks else [],
+        })  # fmt: skip
 
-    def remove(self, path: str) -> None:
-        """The others keep their strengths."""
-        ratios, blocks = list(self.answers["ratios"]), list(self.answers["block_ratios"])
-        index = self.files.index(path)
-        left = {
-            "models": [other for other in self.files if other != path],
-            "ratios": ratios[:index] + ratios[index + 1 :],
-            "block_ratios": blocks[:index] + blocks[index + 1 :],
-        }
-        self.answers.update(left)
-        self._add_button.focus_set()
+    def _by_file(self, setting: str) -> dict[str, Any]:
+        values = self.answers[setting]
+        return dict(zip(self.files, values, strict=True)) if len(values) == len(self.files) else {}
 
     def _set_strength(self, path: str, value: float) -> None:
         strengths = self.strengths()
@@ -99,8 +94,7 @@ class MergeFilesPage(FileListPage):
                     strength, lambda value, path=path: self._set_strength(path, value)
                 )
         self._follow_strengths()
-        if self._block_rows:
-            self._follow_blocks()
+        self._blocks.show(self.files, list(self.answers["block_ratios"]))
 
     def _follow_strengths(self) -> None:
         self._say(None)
@@ -109,23 +103,14 @@ class MergeFilesPage(FileListPage):
             if slider and slider.value != strength:
                 slider.put(strength)
 
-    def _follow_blocks(self) -> None:
-        for child in self._block_rows.winfo_children():
-            child.destroy()
-        self._blocks.clear()
-        given = list(self.answers["block_ratios"])
-        for row, path in enumerate(self.files):
-            text = tkinter.StringVar(self._block_rows, given[row] if row < len(given) else "")
-            ttk.Label(self._block_rows, text=Path(path).stem[:32]).grid(
-                row=row, column=0, sticky="w", padx=(0, self.theme.px(16)))  # fmt: skip
-            box = ttk.Combobox(self._block_rows, textvariable=text, values=CURVES)
-            box.grid(row=row, column=1, sticky="ew", pady=self.theme.px(4))
-            text.trace_add("write", lambda *_: self._blocks_typed())
-            self._blocks[path] = (text, box)
-
-    def _blocks_typed(self) -> None:
-        texts = [self._blocks[path][0].get().strip() for path in self.files]
+    def _blocks_typed(self, texts: list[str]) -> None:
+        self._blocks_error.pack_forget()
         self.answers["block_ratios"] = texts if any(texts) else []
+
+    def _family_of(self, path: str) -> str:
+        """The family of a file; where it does not tell, that of the others."""
+        families = [self.reader.ask(other).facts.get("family") for other in (path, *self.files)]
+        return next(filter(None, families), UNKNOWN_FAMILY)
 
     # --- checking ------------------------------------------------------------------------
 
@@ -149,6 +134,28 @@ class MergeFilesPage(FileListPage):
             told = "; ".join(f"{', '.join(names)}: {title}" for title, names in families.items())
             return self.texts("merge.families", families=told)
         return None
+
+    def check(self) -> bool:
+        """Also: strengths by block can be read."""
+        return super().check() and self._blocks_can_be_read()
+
+    def _blocks_can_be_read(self) -> bool:
+        wrong = self._blocks.first_wrong()
+        if wrong:
+            self._fold.unfold()
+            wrong.box.focus_set()
+            self.frame.show(wrong.message)
+        return not wrong
+
+    def show_error(self, name: str, message: str) -> None:
+        """What is wrong with strengths by block is shown where they are."""
+        if name != "block_ratios":
+            super().show_error(name, message)
+        elif self._blocks_can_be_read():
+            self._fold.unfold()
+            self._blocks_error.configure(text=message)
+            self._blocks_error.pack(anchor="w", pady=(0, self.theme.px(8)), before=self._blocks)
+            self.frame.show(self._blocks_error)
 
     def _known(self, path: str) -> None:
         """Warn of different families as soon as they are known."""

@@ -22,6 +22,7 @@ class MergeTargetPage(Page):
         super().__init__(wizard)
         self.info = ModelInfo(self, ("sd_model",), lambda: None)
         self.reader = self.info.reader
+        self._checkpoint: str | None = None  # the one chosen, while a LoRA is to be made
 
     def build(self, body: ttk.Frame) -> None:
         """Two kinds of result, each with its rows."""
@@ -63,10 +64,10 @@ class MergeTargetPage(Page):
                 part.pack_forget()
                 holder.configure(height=1)
         if kind == LORA:
-            self._checkpoint = self.answers["sd_model"] or getattr(self, "_checkpoint", None)
+            self._checkpoint = self.answers["sd_model"] or self._checkpoint
             self.answers["sd_model"] = None
         elif not self.answers["sd_model"]:
-            self.answers["sd_model"] = getattr(self, "_checkpoint", None)
+            self.answers["sd_model"] = self._checkpoint
 
     def check(self) -> bool:
         """A whole model needs one to start from."""

@@ -33,40 +33,54 @@ class ResultPage(Page):
         for child in self._content.winfo_children():
             child.destroy()
         events = self.wizard.facts.events
-        saved = [Path(event.path) for event in events if isinstance(event, Saved)]
-        reports = [event.facts for event in events if isinstance(event, Facts)]
-        for index, path in enumerate(saved):
-            self._show_file(path, reports[index] if index < len(reports) else {})
+        reports: dict[Path, dict] = {}
+        for event in events:
+            if isinstance(event, Saved):
+                reports[Path(event.path)] = {}
+            elif isinstance(event, Facts):  # they are told after the file that they are about
+                reports[[*reports][-1]] = event.facts
+        for path, report in reports.items():
+            self._show_file(path, report)
         for note in (event for event in events if isinstance(event, Note)):
             ttk.Label(self._content, text=note.text, style="Muted.TLabel",
                       wraplength=theme.px(640)).pack(anchor="w", pady=(0, theme.px(8)))  # fmt: skip
-        self._show_buttons(saved)
+        self._show_buttons([*reports])
 
     def _show_file(self, path: Path, report: dict) -> None:
-        theme, texts = self.theme, self.texts
+        theme = self.theme
         card = ttk.Frame(self._content, style="Card.TFrame", padding=theme.px(14))
         card.pack(fill="x", pady=(0, theme.px(10)))
         ttk.Label(card, text=path.name, style="Strong.TLabel", wraplength=theme.px(620)).pack(
             anchor="w", padx=theme.px(4))  # fmt: skip
         ttk.Label(card, text=str(path.parent), style="Muted.TLabel", font=CAPTION,
                   wraplength=theme.px(620)).pack(anchor="w", padx=theme.px(4))  # fmt: skip
-        facts = [report["merged"]] if report.get("merged") else []
-        before, after = report.get("before") or {}, report.get("after") or {}
-        if before.get("dim") and after.get("dim"):
-            facts.append(texts("result.dims", before=before["dim"], after=after["dim"]))
-        size = texts.size(path.stat().st_size) if path.exists() else ""
-        if before.get("size_bytes"):
-            size = texts("result.sizes", before=texts.size(before["size_bytes"]), after=size)
-        facts.append(size)
-        if report.get("kept") is not None:
-            facts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
-        about = ttk.Label(card, text=" · ".join(facts), wraplength=theme.px(620))
+        about = ttk.Label(card, text=" · ".join(self._about(path, report)),
+                          wraplength=theme.px(620))  # fmt: skip
         about.pack(anchor="w", padx=theme.px(4), pady=(theme.px(4), 0))
-        blocks = report.get("kept_by_block") or {}
-        if blocks:
-            ttk.Label(card, text=texts("result.blocks"), style="Muted.TLabel", font=CAPTION).pack(
-                anchor="w", padx=theme.px(4), pady=(theme.px(10), theme.px(2)))  # fmt: skip
-            BlockBars(card, self, blocks).pack(fill="x", padx=theme.px(4))
+        if "kept_by_block" in report:
+            ttk.Label(card, text=self.texts("result.blocks"), style="Muted.TLabel",
+                      font=CAPTION).pack(anchor="w", padx=theme.px(4),
+                                         pady=(theme.px(10), theme.px(2)))  # fmt: skip
+            BlockBars(card, self, report["kept_by_block"]).pack(fill="x", padx=theme.px(4))
+
+    def _about(self, path: Path, report: dict) -> list[str]:
+        """What was merged, sizes before and after, what was kept: as far as the command tells."""
+        texts = self.texts
+        parts = [report["merged"]] if "merged" in report else []
+        size = texts.size(path.stat().st_size) if path.exists() else ""
+        if "before" in report:
+            before, after = self._dim(report["before"]), self._dim(report["after"])
+            parts.append(texts("result.dims", before=before, after=after))
+            whole = texts.size(report["before"]["size_bytes"])
+            size = texts("result.sizes", before=whole, after=size)
+        parts.append(size)
+        if "kept" in report:
+            parts.append(texts("size.keeps", share=texts.percent(report["kept"], 1)))
+        return parts
+
+    def _dim(self, facts: dict) -> str:
+        """The dim; where layers differ the command has a word for it in place of a number."""
+        return facts["dim"] if facts["dim"].isdigit() else self.texts("result.mixed")
 
     def _show_buttons(self, saved: list[Path]) -> None:
         theme = self.theme

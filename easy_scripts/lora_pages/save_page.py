@@ -29,6 +29,10 @@ class SavePage(Page):
         ending = "" if path.name.lower().endswith(ENDING) else ENDING
         return [path.with_name(path.name + ending)]
 
+    def left_out(self) -> list[str]:
+        """What will not be made although it was asked for, and why, in sentences."""
+        return []
+
     def build(self, body: ttk.Frame) -> None:
         """The row of the path, and the list of results."""
         theme = self.theme
@@ -56,16 +60,20 @@ class SavePage(Page):
         for child in self._list.winfo_children():
             child.destroy()
         try:
-            results = self.results()
+            results, left_out = self.results(), self.left_out()
         except SettingErrors:  # in the middle of typing
-            results = []
+            return
         for path in results:
             exists, text = path.exists(), path.name
-            style = "Warning.TLabel" if exists else "Muted.TLabel"
             if exists:
                 text += " · " + self.texts("save.exists")
-            ttk.Label(self._list, text=text, style=style, font=CAPTION,
-                      wraplength=self.theme.px(640)).pack(anchor="w")  # fmt: skip
+            self._add_line(text, "Warning.TLabel" if exists else "Muted.TLabel")
+        for text in left_out:
+            self._add_line(text, "TLabel", self.theme.px(6))
+
+    def _add_line(self, text: str, style: str, gap: int = 0) -> None:
+        ttk.Label(self._list, text=text, style=style, font=CAPTION,
+                  wraplength=self.theme.px(640)).pack(anchor="w", pady=(gap, 0))  # fmt: skip
 
     def proceed(self) -> None:
         """Ask before an older file is replaced."""

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import tkinter
 from pathlib import Path
 from tkinter import ttk
 
-from easy_scripts.lora_pages.file_facts import INSPECT_LORA, FactsReader
+from easy_scripts.lora_pages.file_facts import FactsReader, FileFacts
+from easy_scripts.lora_pages.size_limits import LIMITED, most
+from easy_scripts.lora_pages.size_table import SizeTable
 from easy_scripts.lora_pages.spectrum import Spectrum
 from easy_scripts.lora_pages.spectrum_picture import SpectrumPicture
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.slider import Slider
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
+from scripts.core.errors import SettingErrors
+from scripts.settings.resize import ResizeSettings, read_resize_settings
 
-OFFERED = (4, 8, 16, 32, 64)
 UNKNOWN_LARGEST = 128  # the slider's end while nothing is known
+PATIENCE = 400  # milliseconds without a change of the other settings before the LoRA is looked at
 
 
 class SizePage(Page):
-    """Sizes are the value of new_rank, a list; slider and picture choose one, the boxes several."""
+    """Sizes are the value of new_rank, a list; slider and picture choose one, the boxes several.
+
+    Of several LoRAs the largest is shown until the user chooses another one.
+    """
 
     name = "size"
     handles = ("new_rank",)
@@ -27,10 +33,11 @@ class SizePage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.reader = FactsReader(wizard, INSPECT_LORA, "--spectrum")
+        self.reader: FactsReader = wizard.facts.loras
         self.reader.watch(lambda _: self.frame and self.follow())
-        self._proposed = False
-        self._boxes: dict[int, tuple[tkinter.BooleanVar, ttk.Frame]] = {}
+        self._proposed = self._file_chosen = False
+        self._names: tuple[str, ...] = ()
+        self._job: str | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -47,10 +54,30 @@ class SizePage(Page):
     @property
     def spectrum(self) -> Spectrum | None:
         """The spectrum of the file shown, when it is known already."""
-        if not self.files:
-            return None
-        content = self.reader.ask(self._file()).facts.get("spectrum")
+        known = self._known()
+        content = known.facts.get("spectrum") if known else None
         return Spectrum.from_facts(content) if content else None
+
+    def _known(self) -> FileFacts | None:
+        """What is known of the file shown; None while the other settings are not whole."""
+        settings = self._other_settings()
+        if not self.files or settings is None:
+            return None
+        first_param = settings.dynamic_param[0] if settings.dynamic_param else None
+        values = (settings.new_conv_rank, settings.dynamic_method, first_param,
+                  settings.save_precision)  # fmt: skip
+        flags = [f"--{name}={value}" for name, value in zip(self.more, values, strict=True)
+                 if value is not None]  # fmt: skip
+        return self.reader.ask(self._file(), "--spectrum", *flags)
+
+    def _other_settings(self) -> ResizeSettings | None:
+        """What is set below the list, if it can be used as it stands."""
+        config = self.answers.config()
+        given = {name: config[name] for name in self.more if name in config}
+        try:
+            return read_resize_settings({"model": self.files, "new_rank": 1, **given})[0]
+        except SettingErrors:
+            return None
 
     def _file(self) -> str:
         chosen = self._chooser.current() if len(self.files) > 1 else 0
@@ -66,7 +93,7 @@ class SizePage(Page):
         ttk.Label(self._choice, text=texts("size.file")).pack(side="left")
         self._chooser = ttk.Combobox(self._choice, state="readonly", width=44)
         self._chooser.pack(side="left", padx=theme.px(12))
-        self._chooser.bind("<<ComboboxSelected>>", lambda _: self.follow())
+        self._chooser.bind("<<ComboboxSelected>>", lambda _: self._choose_file())
         self._picture = SpectrumPicture(body, theme, texts, self.choose)
         self._picture.pack(fill="x", pady=(0, theme.px(12)))
         self._size = Slider(
@@ -88,19 +115,22 @@ class SizePage(Page):
         ttk.Label(heading, text=texts("size.list"), style="Strong.TLabel").pack(side="left")
         ttk.Label(heading, text=texts("size.list_help"), style="Muted.TLabel", font=CAPTION).pack(
             side="left", padx=theme.px(10))  # fmt: skip
-        self._table = ttk.Frame(body)
+        self._table = SizeTable(body, self, self._toggle)
         self._table.pack(fill="x", pady=(0, theme.px(12)))
+        self._about_table = ttk.Label(body, style="Muted.TLabel", font=CAPTION)
         content = self.add_fold(body, "frame.more")
         for name in self.more:
             self.add_row(content, name)
         self.answers.watch(self.follow, "new_rank")
+        self.answers.watch(self._follow_later, *self.more)
 
     def enter(self) -> None:
         """Offer the files chosen meanwhile; the one shown is looked at."""
-        if len(self.files) > 1:
-            self._chooser.configure(values=[Path(path).name for path in self.files])
-            if self._chooser.current() < 0:
-                self._chooser.current(0)
+        names = tuple(Path(path).name for path in self.files)
+        if names != self._names:
+            self._names, self._file_chosen = names, False
+            self._chooser.configure(values=names)
+        if len(names) > 1:
             self._choice.pack(fill="x", pady=(0, self.theme.px(10)), before=self._picture)
         else:
             self._choice.pack_forget()
@@ -120,21 +150,37 @@ class SizePage(Page):
         sizes = set(self.sizes) ^ {size}
         self.answers["new_rank"] = sorted(sizes)
 
+    def _choose_file(self) -> None:
+        self._file_chosen = True
+        self.follow()
+
+    def _choose_largest(self) -> None:
+        """Let the largest file be shown, as far as sizes are known."""
+        sizes = [most(self.reader.ask(path).facts, "new_rank") or 0 for path in self.files]
+        self._chooser.current(sizes.index(max(sizes)))
+
     # --- showing -------------------------------------------------------------------------
+
+    def _follow_later(self) -> None:
+        if self._job:
+            self.wizard.root.after_cancel(self._job)
+        self._job = self.wizard.root.after(PATIENCE, self.follow)
 
     def follow(self) -> None:
         """Show what is chosen, and what it keeps as far as that is known."""
         if not self.files:
             return
         self._error.pack_forget()
-        spectrum, facts = self.spectrum, self.reader.ask(self._file())
-        if spectrum and not self.sizes and not self._proposed:
+        if len(self.files) > 1 and not self._file_chosen:
+            self._choose_largest()
+        spectrum, known = self.spectrum, self._known()
+        looking = any(self.reader.ask(path).reading for path in self.files)
+        if spectrum and not looking and not self.sizes and not self._proposed:
             self._proposed = True
             self.answers["new_rank"] = [min(spectrum.knee, spectrum.largest)]
             return  # this method was called again by that
         sizes = self.sizes
-        message = self.texts("size.reading") if facts.reading else self.texts("size.unknown")
-        self._picture.show(spectrum, tuple(sizes), message)
+        self._picture.show(spectrum, tuple(sizes), self._message(known))
         if spectrum:
             self._size.set_range(1, spectrum.largest)
             self._kept.pack(fill="x", pady=(0, self.theme.px(18)), after=self._size)
@@ -144,51 +190,49 @@ class SizePage(Page):
             self._size.put(sizes[-1])
             if spectrum:
                 self._kept.put(100 * spectrum.kept_at(sizes[-1]))
-        self._fill_table(spectrum, sizes)
+        self._table.show(spectrum, sizes, spectrum.largest if spectrum else UNKNOWN_LARGEST)
+        about = self._about_values()
+        self._about_table.configure(text=about)
+        if about:
+            self._about_table.pack(anchor="w", pady=(0, self.theme.px(12)), after=self._table)
+        else:
+            self._about_table.pack_forget()
 
-    def _fill_table(self, spectrum: Spectrum | None, sizes: list[int]) -> None:
-        largest = spectrum.largest if spectrum else UNKNOWN_LARGEST
-        wanted = sorted({size for size in OFFERED if size < largest} | set(sizes))
-        for size in [size for size in self._boxes if size not in wanted]:
-            self._boxes.pop(size)[1].destroy()
-        for row, size in enumerate(wanted):
-            if size not in self._boxes:
-                self._boxes[size] = self._make_line(size)
-            variable, line = self._boxes[size]
-            variable.set(size in sizes)
-            line.grid(row=row, sticky="ew")
-            self._tell(line, size, spectrum)
+    def _about_values(self) -> str:
+        """Of which dynamic value the list is, where there are several."""
+        settings = self._other_settings()
+        if settings is None or len(settings.dynamic_param) < 2:
+            return ""
+        return self.texts("size.first_value", value=f"{settings.dynamic_param[0]:g}")
 
-    def _make_line(self, size: int) -> tuple[tkinter.BooleanVar, ttk.Frame]:
-        theme, variable = self.theme, tkinter.BooleanVar(self._table)
-        line = ttk.Frame(self._table)
-        box = ttk.Checkbutton(line, text=self.texts("size.one", size=size), variable=variable,
-                              command=lambda: self._toggle(size))  # fmt: skip
-        box.grid(row=0, column=0, sticky="w")
-        for column, width in enumerate((170, 130, 150, 150)):
-            line.columnconfigure(column, minsize=theme.px(width))
-        for column in (1, 2, 3):
-            style = "Accent.TLabel" if column == 3 else "Muted.TLabel"
-            ttk.Label(line, style=style).grid(row=0, column=column, sticky="w")
-        return variable, line
-
-    def _tell(self, line: ttk.Frame, size: int, spectrum: Spectrum | None) -> None:
-        texts = ["", "", ""]
-        if spectrum:
-            texts[0] = self.texts("size.keeps", share=self.texts.percent(spectrum.kept_at(size)))
-            texts[1] = self.texts.size(spectrum.bytes_at(size))
-            texts[2] = self.texts("resize.recommended") if size == spectrum.knee else ""
-        for label, text in zip(line.winfo_children()[1:], texts, strict=True):
-            label.configure(text=text)
+    def _message(self, known: FileFacts | None) -> str:
+        """What stands in place of the curve."""
+        if known is None:
+            return self.texts("size.not_whole")
+        return self.texts("size.reading" if known.reading else "size.unknown")
 
     # --- checking ------------------------------------------------------------------------
 
     def check(self) -> bool:
         """At least one size, none larger than what is there."""
+        if not self._size.valid or (self._kept.winfo_manager() and not self._kept.valid):
+            self.show_error("new_rank", self.texts("size.no_number"))
+            return False
         if not self.sizes:
             self.show_error("new_rank", self.texts("size.needed"))
             return False
-        return super().check()
+        return super().check() and self._none_too_large()
+
+    def _none_too_large(self) -> bool:
+        settings = self._other_settings()
+        if settings.dynamic_method:
+            return True
+        for name, size in zip(LIMITED, (self.sizes[-1], settings.new_conv_rank), strict=True):
+            limits = [most(self.reader.ask(path).facts, name) for path in self.files]
+            if size is not None and None not in limits and size > max(limits):
+                self.show_error(name, self.texts("size.above", size=size, largest=max(limits)))
+                return False
+        return True
 
     def show_error(self, name: str, message: str) -> None:
         """Show what is wrong with the sizes above the picture."""
@@ -202,7 +246,3 @@ class SizePage(Page):
     def focus_first(self) -> None:
         """The slider."""
         self._size.scale.focus_set()
-
-    def closing(self) -> None:
-        """End the children that look at files."""
-        self.reader.close()

@@ -40,7 +40,7 @@ class SpectrumPicture(tkinter.Canvas):
 
     def _box(self) -> tuple[float, float, float, float]:
         px = self._theme.px
-        return px(44), px(14), self.winfo_width() - px(14), self.winfo_height() - px(26)
+        return px(44), px(22), self.winfo_width() - px(14), self.winfo_height() - px(26)
 
     def _x(self, rank: float) -> float:
         left, _, right, _ = self._box()

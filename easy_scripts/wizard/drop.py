@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tkinter
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,12 +62,16 @@ def split_paths(text: str) -> list[str]:
 
 
 def with_files_of_folders(paths: list[str], endings: tuple[str, ...]) -> list[str]:
-    """Files as they are; of a folder the files in it that end like one of `endings`, sorted."""
+    """Files as they are; of a folder the files in it that end like one of `endings`, sorted. What
+    is named twice comes once."""
     files: list[str] = []
     for path in paths:
         if Path(path).is_dir():
-            inside = sorted(Path(path).iterdir())
+            inside = (file for file in sorted(Path(path).iterdir()) if file.name[0] != ".")
             files += [str(file) for file in inside if file.suffix.lower() in endings]
         else:
             files.append(path)
-    return list(dict.fromkeys(files))
+    once: dict[str, str] = {}
+    for file in files:
+        once.setdefault(os.path.normcase(os.path.abspath(file)), file)
+    return list(once.values())

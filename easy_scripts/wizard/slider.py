@@ -26,7 +26,8 @@ class Slider(ttk.Frame):
     ) -> None:  # fmt: skip
         super().__init__(parent)
         self._changed, self._step, self._suffix = changed, step, suffix
-        self._logarithmic, self._quiet = logarithmic, False
+        self._logarithmic, self._quiet, self._telling = logarithmic, False, False
+        self.value = math.nan
         self.columnconfigure(0, minsize=theme.px(LABEL_WIDTH))
         self.columnconfigure(1, weight=1)
         ttk.Label(self, text=label).grid(row=0, column=0, sticky="w", padx=(0, theme.px(14)))
@@ -38,17 +39,24 @@ class Slider(ttk.Frame):
         self.entry.grid(row=0, column=2, padx=(theme.px(14), 0))
         self.put(value)
         self._text.trace_add("write", lambda *_: self._typed())
+        self.entry.bind("<FocusOut>", lambda _: self._left(), add="+")
         for key, steps in (("Left", -1), ("Down", -1), ("Right", 1), ("Up", 1)):
             self.scale.bind(f"<{key}>", lambda _, steps=steps: self._by_key(steps))
         self.scale.bind("<Button-1>", self._jump)
 
     def put(self, value: float) -> None:
-        """Show `value` without telling anybody."""
+        """Show `value` without telling anybody. Nobody's typing is interrupted by that."""
+        stays = self._telling or value == self.value
         self._quiet = True
         self.value = value
         self.scale.set(self._place(value))
-        self._text.set(self._shown(value))
+        if not stays:
+            self._show_number()
         self._quiet = False
+
+    def _show_number(self) -> None:
+        self._text.set(self._shown(self.value))
+        self.entry.state(["!invalid"])
 
     def set_range(self, low: float, high: float) -> None:
         """Change the ends of the slider."""
@@ -87,18 +95,29 @@ class Slider(ttk.Frame):
     def _typed(self) -> None:
         if self._quiet:
             return
-        try:
-            value = float(self._text.get().strip().removesuffix(self._suffix.strip() or "\0"))
-        except ValueError:
+        value = self._number()
+        if not math.isfinite(value):
             self.entry.state(["invalid"])
             return
         self.entry.state(["!invalid"])
-        if value - value == 0:
+        self._telling = True
+        self.put(value)
+        self._changed(value)
+        self._telling = False
+
+    def _number(self) -> float:
+        """What is in the field; nan when that is no number."""
+        try:
+            return float(self._text.get().strip().removesuffix(self._suffix.strip() or "\0"))
+        except ValueError:
+            return math.nan
+
+    def _left(self) -> None:
+        """The number that is nearest to what was typed comes into the field."""
+        if self.valid and abs(self._number() - self.value) > self._step / 2:
             self._quiet = True
-            self.value = value
-            self.scale.set(self._place(value))
+            self._show_number()
             self._quiet = False
-            self._changed(value)
 
     @property
     def valid(self) -> bool:

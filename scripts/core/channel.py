@@ -1,8 +1,8 @@
 """Events as JSON lines on a channel of their own, and requests from the other side.
 
 The real stdout is duplicated away first and stdout is pointed at stderr, so that a stray print
-from any library cannot break the protocol. Requests are lines on stdin ("stop", "save", ...);
-the end of stdin means that the window died, and counts as "stop".
+from any library cannot break the protocol. Requests are lines on stdin ("stop", "save", ...), which
+is moved out of the libraries' way too; its end means that the window died, and counts as "stop".
 """
 
 from __future__ import annotations
@@ -44,6 +44,22 @@ def event_lines(control: Control) -> Iterator[Report]:
     finally:
         with suppress(OSError):
             wire.close()
+
+
+def move_stdin() -> TextIO | None:
+    """What was stdin, in a file of its own: stdin itself is empty from then on. None if there is
+    none.
+
+    Windows lets nobody look at a pipe that a thread is reading from. The libraries of NumPy look at
+    stdin when they are loaded, and would wait there until a request comes.
+    """
+    if sys.stdin is None:
+        return None
+    source = os.fdopen(os.dup(0), encoding="utf-8", errors="replace")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return source
 
 
 def listen(control: Control, source: TextIO | None) -> threading.Thread:

@@ -24,6 +24,7 @@ RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {
 }
 PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 UNSAFE_ENDINGS = (".ckpt", ".pt", ".pth", ".bin")  # of files that can hold code
+WEIGHT_ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 CACHE_FOLDER = PROJECT_FOLDER / "cache"
 LOG_FOLDER = PROJECT_FOLDER / "logs"
 

@@ -23,16 +23,20 @@ LAST_FACTORS = ("lora_up.weight", "hada_w2_a", "hada_w1_b", "lokr_w2_b", "lokr_w
 
 
 def facts_of(lora: LoraFile) -> dict[str, Any]:
-    """The facts; `dims`, `alphas` and `modules` are counts by the part of the model."""
+    """The facts; `dims`, `alphas` and `modules` are counts by the part of the model, `largest` is
+    the greatest size of its Linear layers and convolutions, which no resize can exceed."""
     stated = check_hashes(lora)
     dims: dict[str, Counter] = {}
     alphas: dict[str, Counter] = {}
     modules: Counter[str] = Counter()
+    largest: dict[str, int] = {}
     for module in lora.modules.values():
         part = part_of(module)
         modules[part] += 1
         dims.setdefault(part, Counter())[str(module.rank)] += 1
         alphas.setdefault(part, Counter())[f"{module.alpha:g}"] += 1
+        kind = "conv" if module.is_conv else "linear"
+        largest[kind] = max(largest.get(kind, 0), module.rank, module.full_rank)
     return {
         "path": str(lora.path),
         "size_bytes": lora.size_bytes,
@@ -44,6 +48,7 @@ def facts_of(lora: LoraFile) -> dict[str, Any]:
         "modules": dict(modules),
         "dims": {part: dict(counts) for part, counts in dims.items()},
         "alphas": {part: dict(counts) for part, counts in alphas.items()},
+        "largest": largest,
         "trigger_words": trigger_words(lora.metadata),
         "tags": common_tags(lora.metadata),
         "training": training_in_words(lora.metadata),
@@ -82,8 +87,8 @@ def problems(lora: LoraFile) -> list[str]:
     if lora.family is None:
         found.append("It is not clear what kind of model this LoRA was made for.")
     if lora.others:
-        found.append(f"It holds {len(lora.others)} tensors that belong to no layer, such as "
-                     f"{lora.others[0]}.")  # fmt: skip
+        found.append(f"It holds tensors that belong to no layer, such as {lora.others[0]} "
+                     f"({len(lora.others)} in all).")  # fmt: skip
     if lora.dtype not in USUAL_DTYPES:
         found.append(f"Its numbers are in {lora.dtype}, which few programs read.")
     return [*found, *_odd_end(lora), *_untrue(lora), *_odd_kinds(lora), *_odd_alphas(lora),
@@ -121,19 +126,20 @@ def _odd_kinds(lora: LoraFile) -> Iterator[str]:
                "but neither made smaller nor merged with other LoRAs.")  # fmt: skip
     for kind in (*OTHER_TYPES, "unknown"):
         if count := lora.network_types.get(kind):
-            yield f"{count} layers are of a kind ({kind}) that cannot be resized or merged here."
+            yield (f"It has layers of a kind ({kind}) that cannot be resized or merged here: "
+                   f"{count}.")  # fmt: skip
 
 
 def _odd_alphas(lora: LoraFile) -> Iterator[str]:
     modules = [one for one in lora.modules.values() if one.network_type in ("lora", "tucker")]
     missing = sum("alpha" not in module.parts for module in modules)
     if missing and lora.naming == "kohya":
-        yield (f"{missing} of {len(lora.modules)} layers have no alpha; programs then take the dim "
-               "for it.")  # fmt: skip
+        yield (f"Layers without an alpha: {missing} of {len(lora.modules)}; programs then take the "
+               "dim for it.")  # fmt: skip
     large = [module for module in modules if module.alpha > module.rank]
     if large:
-        yield (f"{len(large)} layers have an alpha above their dim, such as {large[0].alpha:g} "
-               f"with dim {large[0].rank}: the LoRA is stronger than usual.")  # fmt: skip
+        yield (f"It is stronger than usual: an alpha is above its dim, such as {large[0].alpha:g} "
+               f"with dim {large[0].rank} (layers: {len(large)}).")  # fmt: skip
 
 
 def _odd_numbers(lora: LoraFile) -> Iterator[str]:
@@ -147,9 +153,9 @@ def _odd_numbers(lora: LoraFile) -> Iterator[str]:
         if any(part in parts and not np.any(parts[part]) for part in LAST_FACTORS):
             untrained.append(name)
     if broken:
-        yield (f"{len(broken)} layers, such as {broken[0]}, hold values that are not numbers: the "
-               "file is damaged.")  # fmt: skip
+        yield (f"It is damaged: {broken[0]} holds values that are not numbers (such layers: "
+               f"{len(broken)}).")  # fmt: skip
     if untrained and len(untrained) == len(lora.modules):
         yield "All layers are zero and do nothing: they were never trained."
     elif untrained:
-        yield f"{len(untrained)} layers are zero and do nothing: they were never trained."
+        yield f"Layers that are zero and do nothing, as they were never trained: {len(untrained)}."

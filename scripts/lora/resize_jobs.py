@@ -13,7 +13,7 @@ from pathlib import Path
 from scripts.core.errors import Cancelled, SettingError, SuiteError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import (
-    UNSAFE_ENDINGS,
+    WEIGHT_ENDINGS,
     as_safetensors,
     check_output_file,
     read_text,
@@ -26,7 +26,6 @@ from scripts.lora.result_metadata import common
 from scripts.lora.tensor_files import write_tensors
 from scripts.settings.resize import ResizeSettings, dynamic_error
 
-ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 WRITABLE = ("F16", "BF16", "F32")
 
 
@@ -64,8 +63,7 @@ def _run(
 ) -> None:
     for text in _notes(lora):
         report(Note(text))
-    dtype = PRECISIONS.get(settings.save_precision or "", lora.dtype)
-    dtype = dtype if dtype in WRITABLE else "F32" if dtype == "F64" else "F16"
+    dtype = result_dtype(lora, settings.save_precision)
     try:
         results = resize_lora(lora, job.sizes, dtype, report, control)
     except SuiteError as error:
@@ -79,6 +77,12 @@ def _run(
         report(Saved(str(output)))
         facts = _facts(lora, resized, output)
         report(Facts(facts, _text(facts, resized if settings.verbose else None)))
+
+
+def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
+    """The number format of the result ("F16", "BF16", "F32"): the one wished, else the LoRA's."""
+    dtype = PRECISIONS.get(save_precision or "", lora.dtype)
+    return dtype if dtype in WRITABLE else "F32" if dtype == "F64" else "F16"
 
 
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
@@ -121,7 +125,7 @@ def _wanted(
                 yield path, possible
             continue
         for file in _content(path):
-            if file.suffix.lower() not in ENDINGS or file.name.startswith("."):
+            if file.suffix.lower() not in WEIGHT_ENDINGS or file.name.startswith("."):
                 continue
             try:
                 with open_lora(file) as lora:
@@ -212,7 +216,7 @@ def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path
     name = f"{path.stem}-{size.title}.safetensors"
     if save_to is None:
         return path.with_name(name)
-    is_file = save_to.suffix.lower() in ENDINGS
+    is_file = save_to.suffix.lower() in WEIGHT_ENDINGS
     if save_to.is_dir() or (several and not is_file):
         return save_to / name
     if several:

@@ -137,11 +137,11 @@ def _check_together(settings: MergeSettings) -> list[SettingError]:
     if not count:
         errors.append(SettingError("models", "No LoRA is given. Choose the files to merge."))
     if len(settings.ratios) not in (0, count):
-        errors.append(SettingError("ratios", f"There are {count} LoRAs and {len(settings.ratios)} "
-                                   "strengths. Give one for each."))  # fmt: skip
+        errors.append(SettingError("ratios", f"LoRAs: {count}, strengths: "
+                                   f"{len(settings.ratios)}. Give one for each."))  # fmt: skip
     if len(settings.block_ratios) > count:
-        errors.append(SettingError("block_ratios", f"There are {count} LoRAs and "
-                                   f"{len(settings.block_ratios)} lists. Give at most one for "
+        errors.append(SettingError("block_ratios", f"LoRAs: {count}, lists: "
+                                   f"{len(settings.block_ratios)}. Give at most one for "
                                    "each."))  # fmt: skip
     if settings.ratios and not any(settings.ratios):
         errors.append(SettingError("ratios", "All strengths are 0, so nothing would be left. Give "

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
@@ -53,6 +54,15 @@ def test_a_signal_may_ask_while_a_request_is_taken():
 
 def run_work(body, stdin="", events=True):
     """Run a command whose work is `body` in a process; its exit code, stdout and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", program_of(body, events)], input=stdin, capture_output=True,
+        text=True, cwd=PROJECT_FOLDER, timeout=60, encoding="utf-8",
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def program_of(body, events=True):
+    """A program that is a command whose work is `body`."""
     program = textwrap.dedent("""
         import sys, time
         from scripts.command import run_command
@@ -62,12 +72,7 @@ def run_work(body, stdin="", events=True):
         {body}
         sys.exit(run_command("test", work, events={events}))
     """).replace("{body}", textwrap.indent(textwrap.dedent(body), "    "))
-    program = program.replace("{events}", str(events))
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=stdin, capture_output=True, text=True,
-        cwd=PROJECT_FOLDER, timeout=60, encoding="utf-8",
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    return program.replace("{events}", str(events))
 
 
 def test_a_stray_print_cannot_break_the_protocol():
@@ -125,6 +130,32 @@ def test_a_bug_goes_to_the_log_and_not_to_the_user():
 def test_plain_text_for_a_terminal():
     code, out, err = run_work("report(Note('Hello.')); raise SuiteError('No.')", events=False)
     assert (code, out, err) == (1, "Hello.\n", "No.\n")
+
+
+def test_libraries_and_children_find_an_empty_stdin_while_requests_come():
+    """On Windows, who looks at a pipe that a thread reads from waits: NumPy's libraries would."""
+    body = """
+        import os, subprocess
+        child = [sys.executable, "-c", "import sys; print(len(sys.stdin.read()))"]
+        told = subprocess.run(child, stdout=subprocess.PIPE, text=True).stdout
+        report(Note(f"{os.read(0, 9)} {told.strip()}"))
+        while True:
+            control.check()
+            time.sleep(0.01)
+    """
+    process = subprocess.Popen([sys.executable, "-c", program_of(body)], cwd=PROJECT_FOLDER,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    watch = threading.Timer(30, process.kill)
+    watch.start()
+    try:
+        assert json.loads(process.stdout.readline()) == {"event": "note", "text": "b'' 0"}
+        process.stdin.write(b"stop\n")
+        process.stdin.flush()
+        assert process.wait(timeout=20) == 2, "the request has come"
+    finally:
+        watch.cancel()
+        process.kill()
+        process.communicate()
 
 
 def test_no_stdin_counts_as_its_end():

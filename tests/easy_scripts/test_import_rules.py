@@ -5,6 +5,7 @@ light. The arrows are read from the source, so an import inside a function count
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "bitsandbytes"}
 FALLBACKS = {"tomllib", "tomli"}  # Python 3.10 has no tomllib of its own
+LIGHT = "scripts.lora.block_ratios"  # a parser that a window uses too
 GUI_PACKAGES = {"sv_ttk", "tktooltip", "tkinterdnd2", "PIL"}
 
 
@@ -51,10 +53,15 @@ def in_packages(module: str, *packages: str) -> bool:
 def test_easy_scripts_imports_only_core_and_settings_of_scripts():
     def forbidden(module):
         return top(module) == "scripts" and not in_packages(
-            module, "scripts.core", "scripts.settings"
+            module, "scripts.core", "scripts.settings", LIGHT
         )
 
     assert offenders("easy_scripts", forbidden) == []
+
+
+def test_the_parser_that_a_window_uses_needs_the_standard_library_alone():
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {LIGHT}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, timeout=60)
 
 
 def test_scripts_never_imports_easy_scripts():

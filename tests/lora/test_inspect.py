@@ -20,12 +20,15 @@ from scripts.inspect_lora import main
 from scripts.lora.inspect import facts_of
 from scripts.lora.modules import open_lora
 from scripts.lora.number_formats import to_precision
+from scripts.lora.resize_jobs import resize
 from scripts.lora.spectrum import knee, spectrum
 from scripts.lora.tensor_files import write_tensors
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
+from scripts.settings.resize import read_resize_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCON = ROOT / "tests" / "data" / "resize" / "input_locon.safetensors"
+LINEAR = ROOT / "tests" / "data" / "resize" / "input.safetensors"
 TRAINED = ROOT / "tests" / "data" / "metadata" / "trained_lora.safetensors"
 
 
@@ -46,6 +49,28 @@ def test_the_spectrum_is_that_of_the_dense_matrices():
     assert found["bytes"][-1] == pytest.approx(LOCON.stat().st_size, rel=0.01)
     assert found["bytes"] == sorted(found["bytes"])
     assert found["knee"] in found["ranks"]
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"new_conv_rank": 2}, {"save_precision": "fp16"}, {"save_precision": "float"},
+    {"dynamic_method": "sv_fro", "dynamic_param": "0.5"},
+    {"dynamic_method": "sv_ratio", "dynamic_param": "3", "new_conv_rank": 3},
+])  # fmt: skip
+@pytest.mark.parametrize("path", [LOCON, LINEAR], ids=lambda path: path.stem)
+def test_the_spectrum_tells_what_a_resize_gives(path, settings, tmp_path, capfd):
+    """Share and file size at each size, with the other settings of a resize, are those it has."""
+    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    assert main([str(path), "--spectrum", "--json", *flags]) == 0
+    found = json.loads(capfd.readouterr().out)["spectrum"]
+    ranks = [rank for rank in found["ranks"] if rank <= 8]
+    output = tmp_path / "out"
+    config = {"model": [path], "new_rank": ranks, "save_to": output, **settings}
+    events = []
+    resize(read_resize_settings(config)[0], events.append, Control())
+    facts = [event.facts for event in events if event.kind == "facts"]
+    assert [one["kept"] for one in facts] == pytest.approx(found["kept"][: len(ranks)], abs=1e-6)
+    sizes = [one["after"]["size_bytes"] for one in facts]
+    assert sizes == pytest.approx(found["bytes"][: len(ranks)], rel=0.02, abs=300)
 
 
 def test_the_knee_is_where_doubling_wins_little():
@@ -123,14 +148,16 @@ def test_what_is_wrong_is_said(tmp_path):
                        ("lora_up.weight", "lora_down.weight", "alpha"))  # fmt: skip
     assert saved() == ""
     zero = saved(**{up: torch.zeros_like(state[up])})
-    assert "1 layers are zero" in zero and "hash in its metadata is not that" in zero
+    assert "as they were never trained: 1." in zero and "hash in its metadata is not that" in zero
     everything = {f"{name}.lora_up.weight": torch.zeros_like(state[f"{name}.lora_up.weight"])
                   for name in names}  # fmt: skip
     assert "All layers are zero" in saved(**everything)
-    assert "1 layers, such as" in saved(**{down: state[down] * float("nan")})
-    assert "1 of 264 layers have no alpha" in saved(**{alpha: None})
-    assert "alpha above their dim, such as 64 with dim 2" in saved(**{alpha: torch.tensor(64.0)})
-    assert "belong to no layer, such as stranger" in saved(stranger=torch.zeros(2))
+    broken = saved(**{down: state[down] * float("nan")})
+    assert "holds values that are not numbers (such layers: 1)" in broken
+    assert "Layers without an alpha: 1 of 264;" in saved(**{alpha: None})
+    strong = saved(**{alpha: torch.tensor(64.0)})
+    assert "an alpha is above its dim, such as 64 with dim 2 (layers: 1)." in strong
+    assert "belong to no layer, such as stranger (1 in all)." in saved(stranger=torch.zeros(2))
     dora = torch.ones(state[up].shape[0], *[1] * (state[down].ndim - 1))
     assert "It is a DoRA" in saved(**{f"{names[0]}.dora_scale": dora})
     assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})

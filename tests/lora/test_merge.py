@@ -248,7 +248,7 @@ def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
         merge(models=[good], block_ratios=["0"], save_to=tmp_path / "sum")
     for values, message in (({"ratios": [0, 0]}, "All strengths are 0"),
                             ({"new_rank": 0}, "0 is out of range"),
-                            ({"ratios": [1]}, "2 LoRAs and 1 strengths")):  # fmt: skip
+                            ({"ratios": [1]}, "LoRAs: 2, strengths: 1.")):  # fmt: skip
         with pytest.raises(SettingErrors, match=message):
             merge(models=[good, good], save_to=tmp_path / "sum", **values)
     stopped = Control()

@@ -1,5 +1,5 @@
-"""Wine with a prefix of its own, and a PC in it. Skipped where Wine or the compiler is missing;
-.ci/run installs both.
+"""Wine with a prefix of its own, a PC in it, and a screen. Skipped where Wine or the compiler is
+missing; .ci/run installs both.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def windows_python(tmp_path_factory) -> Path:
 def pc(computer, windows_python):
     """A PC with the whole of easy_scripts in a folder of a difficult name, and with Python."""
     project = computer.folder / "Äpfel & Birnen! from my old computer"  # too long by itself
-    for name in ("easy_scripts", "scripts/core", "scripts/settings"):
+    for name in ("easy_scripts", "scripts/core", "scripts/settings", "scripts/lora"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "scripts" / "__init__.py").touch()
     for path in (*ROOT.glob("*.bat"), ROOT / "pyproject.toml"):
@@ -104,3 +104,16 @@ def wine_on_screen(wine, tmp_path):
         subprocess.run(["wineserver", "--kill"], env=own.variables, check=False)
         screen.terminate()
         screen.wait()
+
+
+@pytest.fixture
+def run_on_screen(wine_on_screen, windows_python, tmp_path):
+    """A function: run a script with Windows' Python on that screen."""
+
+    def run(text, *words):
+        script = tmp_path / "window.py"
+        script.write_text(text)
+        python = windows_path(windows_python / "python.exe")
+        return wine_on_screen.run([python, windows_path(script), *words], tmp_path).stdout
+
+    return run

@@ -156,19 +156,6 @@ TITLES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def run_on_screen(wine_on_screen, windows_python, tmp_path):
-    """A function: run a script with Windows' Python on that screen."""
-
-    def run(text, *words):
-        script = tmp_path / "window.py"
-        script.write_text(text)
-        python = windows_path(windows_python / "python.exe")
-        return wine_on_screen.run([python, windows_path(script), *words], tmp_path).stdout
-
-    return run
-
-
 def test_the_window_of_setup_opens(run_on_screen, pc):
     shown = run_on_screen(WINDOW, windows_path(pc.project), "C:\\EasyLoRA")
     assert shown.startswith("1 True No NVIDIA or Intel Arc graphics card"), shown

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import pytest
+from tool_hands import LORA, ROOT, TINY_LORA
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +100,30 @@ def open_robot(screen, memory_folder, monkeypatch):
     yield open_it
     while robots:
         robots.pop().end()
+
+
+@pytest.fixture
+def loras(tmp_path):
+    """Two LoRAs in a folder whose name is a trap."""
+    folder = tmp_path / "my LoRAs & ü"
+    folder.mkdir()
+    names = ("hero.safetensors", "style v2.safetensors")
+    return [Path(shutil.copy(LORA, folder / name)) for name in names]
+
+
+@pytest.fixture
+def models(tiny_sd15, tmp_path):
+    """An original model, and one in which some layers were tuned."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    original = Path(shutil.copy(tiny_sd15, folder / "plain.safetensors"))
+    tuned = folder / "tuned.safetensors"
+    subprocess.run(
+        [sys.executable, "-m", "scripts.merge_lora", "--models", str(TINY_LORA), "--sd_model",
+         str(original), "--save_to", str(tuned)],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return original, tuned
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tkinter import ttk
 import pytest
 from conftest import needs_letters, virtual_screen
 from robot import Robot
+from tool_hands import resized
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.wizard.fold import Fold
@@ -151,6 +152,35 @@ def tour_of_resize(label: str, loras: list[Path], checkpoint: Path) -> None:
     tour = Tour(f"{label}-draft", resize.PLAN, {})
     tour.look("offer")
     tour.robot.end()
+    tour_of_what_is_left_out(label, [resized(4, loras[0].with_name("small.safetensors")), *loras])
+
+
+def tour_of_what_is_left_out(label: str, loras: list[Path]) -> None:
+    """A size that is too large for one LoRA, then for all; settings that are not whole."""
+    given = {"model": [str(path) for path in loras], "new_rank": [2, 8],
+             "dynamic_param": [0.9, 0.5]}  # fmt: skip
+    tour = Tour(f"{label}-several", resize.PLAN, given)
+    tour.forward()
+    tour.robot.page._chooser.current(0)
+    tour.robot.page._choose_file()
+    tour.forward()  # looks again
+    tour.robot.wizard.back()
+    tour.look("sizes")
+    tour.forward()
+    tour.look("left-out")
+    tour.robot.wizard.back()
+    tour.robot.page.choose(40)
+    tour.robot.wizard.next()
+    tour.look("too-large")
+    tour.robot.wizard.answers["dynamic_method"] = "sv_fro"
+    tour.forward()
+    tour.robot.wizard.back()
+    tour.robot.until(lambda: not tour.robot.page.reader.busy)
+    tour.look("first-value")
+    tour.robot.wizard.answers["dynamic_param"] = []
+    tour.robot.pump(0.6)
+    tour.look("not-whole")
+    tour.robot.end()
 
 
 def tour_of_merge(label: str, loras: list[Path], checkpoint: Path) -> None:
@@ -161,6 +191,11 @@ def tour_of_merge(label: str, loras: list[Path], checkpoint: Path) -> None:
     tour.look("files")
     tour.unfold()
     tour.look("blocks")
+    line = tour.robot.page._blocks._lines[str(loras[1])]
+    line._text.set("1,2,3")
+    tour.forward()
+    tour.look("blocks-wrong")
+    line._text.set("")
     tour.forward()
     tour.look("kind")
     tour.robot.page._choose("checkpoint")

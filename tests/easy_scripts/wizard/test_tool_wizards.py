@@ -1,4 +1,4 @@
-"""The wizards of the LoRA tools, used by the robot from the first page to the finished file."""
+"""What the wizards of the LoRA tools share, and the one of extraction, used by the robot."""
 
 from __future__ import annotations
 
@@ -7,139 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from tkinter import ttk
 
 import pytest
+from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
+from easy_scripts.window import filled
 from scripts.core.safetensors_header import read_header
-
-ROOT = Path(__file__).resolve().parents[3]
-DATA = ROOT / "tests" / "data"
-TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
-LORA = DATA / "resize" / "input.safetensors"  # dim 16, SD1.5
-
-
-@pytest.fixture
-def loras(tmp_path):
-    """Two LoRAs in a folder whose name is a trap."""
-    folder = tmp_path / "my LoRAs & ü"
-    folder.mkdir()
-    names = ("hero.safetensors", "style v2.safetensors")
-    return [Path(shutil.copy(LORA, folder / name)) for name in names]
-
-
-def given(name, files):
-    """What the verb gives to the wizard for dropped files."""
-    return {name: [str(path) for path in files]}
-
-
-def known(robot):
-    """Wait until the files chosen have been looked at."""
-    pages = robot.wizard.pages
-    askers = [getattr(page, name) for page in pages for name in ("reader", "asking")
-              if hasattr(page, name)]  # fmt: skip
-    robot.until(lambda: not any(asker.busy for asker in askers), "the files are looked at")
-
-
-def finish(robot):
-    """Wait for the result."""
-    robot.until(lambda: robot.page.name == "result" or not robot.page.busy, "the work is done")
-    assert robot.page.name == "result", robot.seen()
-
-
-def dims(path):
-    """The dims of the layers in a file."""
-    shapes = read_header(path).tensors
-    return {entry.shape[0] for key, entry in shapes.items() if key.endswith("lora_down.weight")}
-
-
-def test_a_dropped_lora_is_resized_by_return_alone(open_robot, loras):
-    robot = open_robot(resize.PLAN, given("model", loras[:1]))
-    known(robot)
-    assert "hero.safetensors" in robot.seen()
-    robot.press("<Return>")
-    assert robot.page.name == "size"
-    known(robot)
-    robot.press("<Return>")
-    assert robot.page.name == "save"
-    robot.press("<Return>")
-    finish(robot)
-    (size,) = robot.wizard.answers["new_rank"]
-    made = loras[0].with_name(f"hero-dim{size}.safetensors")
-    assert made.name in robot.seen() and "Kept in each block" in robot.seen()
-    assert max(dims(made)) == size
-    assert loras[0].read_bytes() == LORA.read_bytes(), "the LoRA itself stays"
-
-
-def test_several_sizes_of_several_files_with_the_mouse(open_robot, loras, tmp_path, monkeypatch):
-    robot = open_robot(resize.PLAN)
-    monkeypatch.setattr(robot.page, "choose_files", lambda: tuple(map(str, loras)))
-    robot.click("Next")
-    assert "No LoRA is chosen yet." in robot.seen() and robot.page.name == "resize_files"
-    robot.click("Add files…")
-    known(robot)
-    robot.click("Next")
-    known(robot)
-    assert "Shown:" in robot.seen(), "with several files one is chosen for the picture"
-    for size in (4, 8):
-        box = robot.find(f"Size {size}", ttk.Checkbutton)
-        if size not in robot.page.sizes:
-            robot.click(box, ttk.Checkbutton)
-    for size in [size for size in robot.page.sizes if size not in (4, 8)]:
-        robot.click(f"Size {size}", ttk.Checkbutton)
-    robot.click("Next")
-    assert "Save in the folder" in robot.seen()
-    folder = tmp_path / "new folder"
-    robot.page.row.variable.set(f'"{folder}"')
-    robot.click("Start")
-    finish(robot)
-    names = {path.name for path in folder.iterdir()}
-    assert names == {f"{file.stem}-dim{size}.safetensors" for file in loras for size in (4, 8)}
-
-
-def test_slider_picture_and_list_are_one_choice(open_robot, loras):
-    robot = open_robot(resize.PLAN, given("model", loras[:1]))
-    known(robot)
-    robot.press("<Alt-n>")
-    known(robot)
-    page = robot.page
-    page._size.scale.focus_force()
-    page.choose(8)
-    robot.press("<Right>")
-    assert page.sizes == [9] and page._size.value == 9
-    assert page._kept.value == pytest.approx(100 * page.spectrum.kept_at(9))
-    page._kept._text.set("100 %")
-    robot.pump()
-    assert page.spectrum.kept_at(page.sizes[0]) == pytest.approx(1.0)
-    left = page._picture._box()[0]
-    page._picture.event_generate("<Button-1>", x=round(left), y=40)
-    robot.pump()
-    assert page.sizes == [1]
-    robot.click("Size 1", ttk.Checkbutton)
-    assert page.sizes == []
-    robot.click("Next")
-    assert "No size is chosen." in robot.seen() and robot.page is page
-
-
-def test_an_older_file_is_replaced_only_after_a_question(open_robot, loras):
-    older = loras[0].with_name("hero-dim4.safetensors")
-    older.write_bytes(b"precious")
-    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [4]})
-    for _ in range(2):
-        known(robot)
-        robot.press("<Alt-n>")
-    assert "there already: you will be asked" in robot.seen()
-    asked = robot.answer(0)
-    robot.press("<Alt-s>")
-    assert asked() and "hero-dim4.safetensors" in asked()[0]
-    assert robot.page.name == "save" and older.read_bytes() == b"precious"
-    robot.answer(1)
-    robot.press("<Alt-s>")
-    finish(robot)
-    assert dims(older) == {4}
-    assert "overwrite" not in robot.wizard.answers.entered(), "the next run asks again"
 
 
 def test_a_file_that_is_no_lora_bars_the_way_until_it_is_taken_off(open_robot, loras, tiny_sd15):
@@ -163,92 +38,43 @@ def test_a_folder_gives_its_loras_and_tells_what_was_left_out(open_robot, loras,
     assert "Left out: model.safetensors." in robot.seen()
 
 
-def test_two_loras_are_merged_at_their_strengths(open_robot, loras):
-    robot = open_robot(merge.PLAN, given("models", loras))
+def test_a_folder_dropped_on_the_bat_file_gives_its_loras(open_robot, loras, tiny_sd15):
+    """What the verb gives to the window is what its own list takes."""
+    folder = loras[0].parent
+    shutil.copy(tiny_sd15, folder / "model.safetensors")
+    old = Path(shutil.copy(LORA, folder / "old.pth"))
+    Path(folder / ".hidden.safetensors").write_bytes(b"")
+    for plan, name in ((resize.PLAN, "model"), (merge.PLAN, "models")):
+        robot = open_robot(plan, filled(plan, [str(folder)]))
+        known(robot)
+        assert robot.wizard.answers[name] == sorted(map(str, [*loras, old]))
+        assert list(robot.page.cards)[:2] == [str(loras[0]), str(old)]
+        assert "Left out: model.safetensors." in robot.seen()
+        robot.click(robot.page.cards[str(old)].cross)
+        robot.click("Next")
+        assert robot.wizard.current == 1, robot.seen()
+        robot.end()
+
+
+def test_an_empty_folder_is_told(open_robot, tmp_path):
+    empty = tmp_path / "nothing here"
+    empty.mkdir()
+    robot = open_robot(resize.PLAN, filled(resize.PLAN, [str(empty)]))
+    assert "There is no LoRA file in the folder nothing here." in robot.seen()
+    assert robot.page.files == []
+
+
+def test_a_file_given_twice_is_one(open_robot, loras, monkeypatch):
+    monkeypatch.chdir(loras[0].parent)
+    twice = [str(loras[0]), loras[0].name, f"{loras[0].parent}/./{loras[0].name}"]
+    robot = open_robot(merge.PLAN, filled(merge.PLAN, twice))
     known(robot)
-    page = robot.page
-    assert page.strengths() == [0.5, 0.5], "even shares at the start"
-    slider = page._sliders[str(loras[0])]
-    slider.scale.focus_force()
-    robot.press("<Right>")
-    assert page.strengths() == [0.55, 0.5] and slider.entry.get() == "0.55"
+    assert robot.page.files == [str(loras[0])] == list(robot.page.cards)
+    assert robot.page.strengths() == [1]
+    robot.page.dropped(twice)
+    assert robot.page.files == [str(loras[0])]
     robot.press("<Alt-n>")
-    robot.press("<Alt-n>")
-    assert robot.page.name == "save"
-    assert "hero + style v2.safetensors" in robot.seen()
-    robot.press("<Alt-s>")
-    finish(robot)
-    made = loras[0].with_name("hero + style v2.safetensors")
-    assert "0.55" in robot.seen() and read_header(made).tensors
-
-
-def test_strengths_that_leave_nothing_are_refused(open_robot, loras):
-    robot = open_robot(merge.PLAN, given("models", loras))
-    known(robot)
-    for slider in robot.page._sliders.values():
-        slider._text.set("0")
-    robot.click("Next")
-    assert "All strengths are 0" in robot.seen() and robot.page.name == "merge_files"
-    robot.page._sliders[str(loras[0])]._text.set("much")
-    robot.click("Next")
-    assert "is no number" in robot.seen()
-    robot.page._sliders[str(loras[0])]._text.set("-0.3")
-    robot.click("Next")
-    assert robot.page.name == "merge_target"
-    assert robot.wizard.answers["ratios"] == [-0.3, 0]
-
-
-def test_strengths_stay_with_their_files(open_robot, loras):
-    third = Path(shutil.copy(LORA, loras[0].with_name("third.safetensors")))
-    robot = open_robot(merge.PLAN, given("models", [*loras, third]))
-    page = robot.page
-    page._sliders[str(loras[1])]._text.set("0.9")
-    robot.pump()
-    robot.click(page.cards[str(loras[0])].cross)
-    assert page.files == [str(loras[1]), str(third)]
-    assert page.strengths() == [0.9, pytest.approx(1 / 3, abs=1e-4)]
-    page.add([str(loras[0])])
-    assert page.strengths()[0] == 0.9 and len(page.strengths()) == 3
-
-
-def test_loras_are_merged_into_a_checkpoint(open_robot, tiny_sd15, tmp_path):
-    base = Path(shutil.copy(tiny_sd15, tmp_path / "base.safetensors"))
-    lora = Path(shutil.copy(TINY_LORA, tmp_path / "hero.safetensors"))
-    robot = open_robot(merge.PLAN, given("models", [lora]))
-    known(robot)
-    robot.press("<Alt-n>")
-    robot.press("<Alt-c>")
-    robot.press("<Alt-n>")
-    assert "Choose the model that the LoRAs are merged into." in robot.seen()
-    robot.page.rows["sd_model"].variable.set(str(base))
-    known(robot)
-    robot.pump()
-    assert "SD 1" in robot.seen() or "Stable Diffusion 1" in robot.seen()
-    robot.press("<Alt-n>")
-    assert robot.page.name == "save" and "base + hero.safetensors" in robot.seen()
-    robot.press("<Alt-s>")
-    finish(robot)
-    made = read_header(tmp_path / "base + hero.safetensors")
-    assert made.tensors.keys() == read_header(base).tensors.keys()
-    robot.press("<Alt-b>")
-    robot.press("<Alt-b>")
-    robot.press("<Alt-l>")
-    assert robot.wizard.answers["sd_model"] is None
-    robot.press("<Alt-n>")
-    assert "hero-merged.safetensors" in robot.seen(), "the proposal follows"
-
-
-def test_a_lora_is_refused_as_the_model_to_merge_into(open_robot, loras):
-    robot = open_robot(merge.PLAN, given("models", loras[:1]))
-    known(robot)
-    robot.press("<Alt-n>")
-    robot.press("<Alt-c>")
-    robot.page.rows["sd_model"].variable.set(str(loras[1]))
-    known(robot)
-    robot.press("<Alt-n>")
-    assert robot.page.name == "merge_target"
-    text = robot.page.rows["sd_model"]._message.cget("text")
-    assert "LoRA" in text and "style v2.safetensors" in text
+    assert robot.page.name == "merge_target", robot.seen()
 
 
 def test_the_folder_of_the_result_is_shown(open_robot, loras, monkeypatch):
@@ -263,21 +89,6 @@ def test_the_folder_of_the_result_is_shown(open_robot, loras, monkeypatch):
     assert shown == [loras[0].with_name("hero-dim2.safetensors")]
     robot.press("<Alt-a>")
     assert robot.page.name == "resize_files"
-
-
-@pytest.fixture
-def models(tiny_sd15, tmp_path):
-    """An original model, and one in which some layers were tuned."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    original = Path(shutil.copy(tiny_sd15, folder / "plain.safetensors"))
-    tuned = folder / "tuned.safetensors"
-    subprocess.run(
-        [sys.executable, "-m", "scripts.merge_lora", "--models", str(TINY_LORA), "--sd_model",
-         str(original), "--save_to", str(tuned)],
-        cwd=ROOT, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    return original, tuned
 
 
 def test_a_lora_is_extracted_from_two_models(open_robot, models):
@@ -329,6 +140,7 @@ def test_two_copies_of_a_model_are_told(open_robot, models):
 
 
 # --- ways out --------------------------------------------------------------------------------
+
 
 TOOLS = {"resize": resize.PLAN, "merge": merge.PLAN, "checkpoint": merge.PLAN,
          "extract": extract.PLAN}  # fmt: skip

@@ -1,0 +1,49 @@
+"""What the tests of the LoRA tools' wizards share: files, and the steps that the robot takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.core.safetensors_header import read_header
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA = ROOT / "tests" / "data"
+TINY_LORA = DATA / "metadata" / "trained_lora.safetensors"  # for the tiny SD1.5 model
+LORA = DATA / "resize" / "input.safetensors"  # dim 32, SD1.5
+
+
+def given(name, files):
+    """What the verb gives to the wizard for dropped files."""
+    return {name: [str(path) for path in files]}
+
+
+def known(robot):
+    """Wait until the files chosen have been looked at."""
+    pages = robot.wizard.pages
+    askers = [getattr(page, name) for page in pages for name in ("reader", "asking")
+              if hasattr(page, name)]  # fmt: skip
+    robot.until(lambda: not any(asker.busy for asker in askers), "the files are looked at")
+
+
+def finish(robot):
+    """Wait for the result."""
+    robot.until(lambda: robot.page.name == "result" or not robot.page.busy, "the work is done")
+    assert robot.page.name == "result", robot.seen()
+
+
+def dims(path):
+    """The dims of the layers in a file."""
+    shapes = read_header(path).tensors
+    return {entry.shape[0] for key, entry in shapes.items() if key.endswith("lora_down.weight")}
+
+
+def resized(dim, path):
+    """The LoRA of the tests at another dim, made by the command."""
+    subprocess.run(
+        [sys.executable, "-m", "scripts.resize_lora", "--model", str(LORA), "--new_rank", str(dim),
+         "--save_to", str(path)],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return path
