@@ -72,11 +72,14 @@ def test_on_any_page_what_was_entered_is_kept(own_copy, open_window, drawn_pictu
     leave(window, how)
     assert window.gone() == CODES[how]
     own_copy.until_quiet()
-    draft = own_copy.remembered("draft")
-    assert draft["train_data_dir"] == str(drawn_pictures)
-    assert draft["pretrained_model_name_or_path"] == str(BASE)
     assert not own_copy.output.exists(), "nothing was started"
     assert own_copy.complaints() == ""
+    draft = own_copy.remembered("draft")
+    if page in ("start", "queue", "base"):
+        assert not draft, "what was dropped takes no draft's place before one goes on with it"
+        return
+    assert draft["train_data_dir"] == str(drawn_pictures)
+    assert draft["pretrained_model_name_or_path"] == str(BASE)
 
 
 def begin(window: Window, own_copy: OwnCopy, events: Path) -> Path:
