@@ -47,7 +47,7 @@ class BakePage(WorkPage):
         self._bake.pack(fill="x", before=self._notes, padx=(0, theme.px(12)))
         self._warning = ttk.Label(self._bake, style="Warning.TLabel", wraplength=theme.px(640))
         self._figures = Figures(self._bake, theme, self.texts)
-        self._figures.pack(fill="x")
+        self._figures.pack(fill="x", pady=(theme.px(8), 0))
         self._curve = LossCurve(self._bake, theme, self.texts)
         self._curve.pack(fill="x", pady=(theme.px(12), theme.px(8)))
         self._strip = PreviewStrip(self._bake, theme, self.texts)
@@ -152,7 +152,7 @@ class BakePage(WorkPage):
         if text not in self._warnings:
             self._warnings.append(text)
         self._warning.configure(text="\n".join(self._warnings))
-        self._warning.pack(anchor="w", before=self._figures, pady=(0, self.theme.px(12)))
+        self._warning.pack(anchor="w", before=self._figures, pady=(self.theme.px(8), 0))
 
     def take(self, event: Event) -> None:
         """Figures, curve and pictures follow the events."""
