@@ -37,7 +37,9 @@ class Draft:
 
     def count(self) -> None:
         """What is there now was entered by a person, or has been approved of."""
-        self._begun = None
+        if self._begun is not None:
+            self._begun = None
+            self._later()
 
     def use(self, begun: Mapping[str, Any]) -> None:
         """Go on with what was kept last time; the rest is as in `begun`."""
@@ -54,5 +56,5 @@ class Draft:
         self._job = None
         entered = self._answers.chosen()
         if entered and entered != self._begun:
-            self.count()
+            self._begun = None
             self._memory.keep("draft", entered)

@@ -65,8 +65,12 @@ def breaking_index(folder: Path, breaks: int, ranges: bool = True) -> Iterator[t
             rest = data[start:]
             broken = asked[wheel.name] <= breaks
             sent = rest[: len(rest) // 2] if broken else rest
-            self.wfile.write(sent)
-            asked[f"sent {wheel.name}"] += len(sent)
+            asked[f"sent {wheel.name}"] += len(sent)  # before the other side has all of it
+            try:
+                self.wfile.write(sent)
+            except OSError:
+                asked[f"sent {wheel.name}"] -= len(sent)
+                raise
             self.close_connection = True
 
         def log_message(self, *_):
