@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 
 def unet_class() -> type[UNet2DConditionModel]:
     """diffusers' U-Net."""
-    with hidden("bitsandbytes"):
+    with _lean():
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     return UNet2DConditionModel
 
 
 def vae_class() -> type[AutoencoderKL]:
     """diffusers' VAE."""
-    with hidden("bitsandbytes"):
+    with _lean():
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     return AutoencoderKL
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    if "diffusers.utils.import_utils" in sys.modules:  # it has seen already what is there
+        yield
+    else:
+        with hidden("bitsandbytes"):
+            yield
 
 
 @contextmanager

@@ -17,6 +17,16 @@ assert (unet_class().__name__, vae_class().__name__) == ("UNet2DConditionModel",
 assert "bitsandbytes" not in sys.modules
 """
 
+AFTER_DIFFUSERS = """
+import diffusers.utils
+from scripts.models.lean_imports import unet_class, vae_class
+assert (unet_class().__name__, vae_class().__name__) == ("UNet2DConditionModel", "AutoencoderKL")
+"""
+
+
+def test_diffusers_may_have_been_imported_before():
+    subprocess.run([sys.executable, "-c", AFTER_DIFFUSERS], cwd=PROJECT, check=True)
+
 
 def test_diffusers_does_not_bring_bitsandbytes():
     subprocess.run([sys.executable, "-c", IMPORTS], cwd=PROJECT, check=True)
