@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +11,7 @@ from functools import partial
 from easy_scripts.install import command as setup_command
 from easy_scripts.install import doctor
 from easy_scripts.install.make_environment import Wishes
+from easy_scripts.launcher.bug_log import keep_bug
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
@@ -106,21 +105,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
         sys.stderr.write(
             "Something went wrong that should not have. This is an error of Easy LoRA; "
-            f"{_log_bug()}.\n"
+            f"{keep_bug(Project().logs)}.\n"
         )
         return BUG
-
-
-def _log_bug() -> str:
-    """Keep what happened in a log; what to do with that, as the end of a sentence."""
-    path = Project().logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or error
-        return f"what happened could not be kept, as {path} cannot be written ({reason})"
-    return f"please send the log file {path}"
 
 
 def _run(arguments: list[str]) -> int:

@@ -44,6 +44,10 @@ NO_NETWORK = {
 # carry {"environment": {...}}, and the work is started with it.
 STAMP_VARIABLES = "environment"
 SECONDS_BETWEEN_LOOKS = 0.05  # whether a window that was started can be seen yet
+DIED = (
+    "The window ended before it could be seen (code {code}), without saying why. Start setup.bat: "
+    "it looks at everything and mends what it can.\n"
+)
 OF_ITS_OWN = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
 DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
 
@@ -119,7 +123,8 @@ def open_window(project: Project, module: str, arguments: Sequence[str], stamp: 
             time.sleep(SECONDS_BETWEEN_LOOKS)
         if sign.exists():
             return 0
-    sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+    said = log.read_text(encoding="utf-8", errors="replace")
+    sys.stderr.write(said or DIED.format(code=process.returncode))
     return process.returncode
 
 

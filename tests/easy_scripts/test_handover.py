@@ -69,6 +69,14 @@ def project(tmp_path):
     return project
 
 
+def bring_launcher(project, name):
+    """Put a module of the launcher into the project."""
+    folder = project.root / "easy_scripts" / "launcher"
+    folder.mkdir(parents=True)
+    for each in (name, "__init__.py"):
+        shutil.copy(ROOT / "easy_scripts" / "launcher" / each, folder)
+
+
 def test_arguments_folder_and_exit_code_arrive(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -144,11 +152,7 @@ def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
 def test_a_window_is_left_alone_as_soon_as_it_can_be_seen(project, tmp_path):
     """However long that takes: it gives a sign."""
     told = tmp_path / "told"
-    (project.root / "easy_scripts" / "launcher").mkdir(parents=True)
-    for name in ("window_sign.py", "__init__.py"):
-        shutil.copy(
-            ROOT / "easy_scripts" / "launcher" / name, project.root / "easy_scripts/launcher"
-        )
+    bring_launcher(project, "window_sign.py")
     (project.root / "scripts" / "work.py").write_text(
         "import os, sys, time\n"
         "from easy_scripts.launcher.window_sign import SIGN, give_sign\n"
@@ -194,6 +198,26 @@ def test_a_window_that_dies_before_it_can_be_seen_is_told(project, capfd, second
     )
     assert open_window(project, "scripts.work", [], {}) == 1
     assert "no display here" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("start", [open_window, run_module])
+def test_a_package_that_is_gone_is_a_sentence_and_a_log(project, capfd, start):
+    bring_launcher(project, "bug_log.py")
+    (project.root / "scripts" / "work.py").write_text("import sv_ttk_of_yore\n")
+    assert start(project, "scripts.work", [], {}) == 1
+    told = capfd.readouterr().err
+    assert told.startswith("This could not go on: No module named 'sv_ttk_of_yore'. A file that ")
+    assert "setup (it looks at everything and mends what it can)" in told
+    assert "Traceback" not in told
+    [log] = project.logs.glob("easy_scripts-*.log")
+    assert str(log) in told
+    assert "import sv_ttk_of_yore" in log.read_text(encoding="utf-8")
+
+
+def test_a_window_that_dies_without_a_word_is_told_too(project, capfd):
+    (project.root / "scripts" / "work.py").write_text("import os\nos._exit(9)\n")
+    assert open_window(project, "scripts.work", [], {}) == 9
+    assert "(code 9), without saying why. Start setup.bat: " in capfd.readouterr().err
 
 
 SHOWN_IN_A_CONSOLE = {"run_child", "start_setup", "open_window", "open_setup"}
