@@ -134,3 +134,15 @@ def test_the_readme_names_only_verbs_that_exist_and_files_that_are_there():
     assert set(re.findall(r"python -m easy_scripts (\w+)", text)) == set(verbs.VERBS)
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", text):
         assert (ROOT / target).exists(), f"README.md speaks of {target}"
+
+
+def test_the_readme_says_what_windows_asks_of_a_download_and_names_what_a_release_holds():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    steps, _ = text.split("## Three steps")[1].split("On Linux and macOS", 1)
+    assert re.findall(r"^(\d)\. ", steps, re.M) == ["1", "2", "3"]
+    for words in ("*Unblock*", "*Windows protected your PC*", "*Run anyway*"):
+        assert words in " ".join(steps.split())
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    [created] = re.findall(r"gh release create .*", workflow)
+    released = re.findall(r"[\w-]+\.(?:exe|zip)", created)
+    assert len(released) == 2 and all(f"`{name}`" in steps for name in released)
