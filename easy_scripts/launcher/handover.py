@@ -33,7 +33,10 @@ CLEARED = {
     "PIP_TARGET",
     "PIP_PREFIX",
 }
-ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
+# A file of certificates that another program has left behind: where it is gone, nothing is fetched.
+CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"}
+# PIP_USER: also where pip's own settings say "user = true".
+ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PIP_USER": "0"}
 NO_NETWORK = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -60,7 +63,9 @@ def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None =
     kept = {
         key: value
         for key, value in base.items()
-        if key.upper() not in CLEARED and not key.upper().startswith("CONDA_")
+        if key.upper() not in CLEARED
+        and not key.upper().startswith("CONDA_")
+        and not (key.upper() in CERTIFICATES and not os.path.exists(value))
     }
     return {**kept, **ALWAYS_SET, **(extra or {})}
 

@@ -17,6 +17,7 @@ from private_python import posix_only, put_python
 
 from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.handover import (
+    ALWAYS_SET,
     child_environment,
     open_setup,
     open_window,
@@ -112,7 +113,18 @@ def test_the_environment_is_clean_and_the_rest_stays():
         "PATH": "/bin",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
+        "PIP_USER": "0",
     }
+
+
+def test_certificates_that_are_gone_are_not_asked_for(tmp_path):
+    (tmp_path / "company.pem").touch()
+    there, gone = str(tmp_path / "company.pem"), str(tmp_path / "gone.pem")
+    kept = child_environment({
+        "SSL_CERT_FILE": there, "REQUESTS_CA_BUNDLE": str(tmp_path),
+        "PIP_CERT": gone, "CURL_CA_BUNDLE": gone, "requests_ca_bundle": "",
+    })  # fmt: skip
+    assert kept == {**ALWAYS_SET, "SSL_CERT_FILE": there, "REQUESTS_CA_BUNDLE": str(tmp_path)}
 
 
 def test_work_goes_without_the_network_and_with_what_the_stamp_says():
