@@ -18,7 +18,7 @@ from easy_scripts.launcher.judge import Judgement, State, judge
 from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 
-MENDABLE, BUG = 1, 70
+MENDABLE, STOPPED, BUG = 1, 2, 70
 HELP_FLAGS = ("-h", "--help")
 # pytest-xdist: a process for each core, but no more than the memory of a PC is enough for.
 SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
@@ -102,6 +102,9 @@ def run(arguments: Sequence[str]) -> int:
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return STOPPED
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
         sys.stderr.write(
             "Something went wrong that should not have. This is an error of Easy LoRA; "

@@ -129,6 +129,15 @@ def test_a_bug_of_ours_gets_a_log_and_its_own_exit_code(tmp_path, monkeypatch, c
     assert str(log) in capsys.readouterr().err
 
 
+def test_ctrl_c_is_a_word_and_its_own_exit_code(monkeypatch, capsys):
+    def stopped(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(verbs.VERBS, "doctor", verbs.Verb("doctor", "", stopped))
+    assert verbs.run(["doctor"]) == 2
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
 def test_the_readme_names_only_verbs_that_exist_and_files_that_are_there():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"python -m easy_scripts (\w+)", text)) == set(verbs.VERBS)
