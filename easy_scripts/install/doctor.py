@@ -76,6 +76,7 @@ def examine(
     seen = Examination()
     found = graphics.detect() if found is None else found
     judgement = judge(project)
+    mended = project.stamp.stat().st_mtime if judgement.whole else 0
     seen.facts += _facts(project, judgement, found)
     seen.findings += check_place(project.root)
     if not judgement.whole:
@@ -88,7 +89,7 @@ def examine(
     seen.findings += surroundings.variables(os.environ)
     seen.findings += surroundings.memory(surroundings.total_memory())
     seen.findings += surroundings.spilling(found, sys.platform)
-    seen.findings += known_failures.in_logs(project.logs)
+    seen.findings += known_failures.in_logs(project.logs, mended)
     return seen
 
 

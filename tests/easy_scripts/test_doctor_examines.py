@@ -80,8 +80,11 @@ def change_stamp(project, **changes):
 
 
 def test_a_whole_environment_has_no_findings_and_all_facts(whole):
+    logs = set(whole.logs.glob("*.log"))
     seen = examine(whole, NOTHING, with_windows=False)
     assert seen.findings == []
+    assert set(whole.logs.glob("*.log")) == logs, "looking leaves no log among those it reads"
+    assert (whole.logs / "check.txt").is_file()
     assert seen.facts[3:] == [
         ("Graphics", "none found"), ("Driver", "NVIDIA's was not found"),
         ("Set up for", "cpu, PyTorch 2.13.0"), ("Trains on", "the processor"),
