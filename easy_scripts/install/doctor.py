@@ -134,6 +134,9 @@ def _inside(project: Project, judgement: Judgement) -> list[Finding]:
     if eight_bit.works:
         return []
     cause = f"8-bit optimisers do not work ({eight_bit.reason}); training uses AdamW instead."
+    if not judgement.stamp["eight_bit"].get("works"):
+        remedy = "Set-up could not mend that; everything else works."
+        return [Finding("bitsandbytes", cause, remedy, problem=False)]
     return [_by_setup("bitsandbytes", cause)]
 
 

@@ -147,6 +147,16 @@ def test_what_is_wrong_with_the_environment_is_found_and_mended(whole, damage, c
     assert examine(whole, NOTHING, with_windows=False).findings == []
 
 
+def test_what_set_up_could_not_mend_is_no_problem_for_ever(whole):
+    unknown = {"BNB_CUDA_VERSION": "118"}  # there is no such library
+    change_stamp(whole, environment=unknown, eight_bit={"works": False, "reason": "no library"})
+    seen = examine(whole, NOTHING, with_windows=False)
+    assert not seen.problems and not seen.mendable
+    [hint] = seen.hints
+    assert hint.cause.startswith("8-bit optimisers do not work (RuntimeError: No compatible")
+    assert hint.remedy == "Set-up could not mend that; everything else works."
+
+
 def test_a_package_that_does_not_load_is_found(whole):
     (site_packages(whole) / "tokenizers.py").write_text("import goner")  # as long as it was
     [finding] = examine(whole, NOTHING, with_windows=False).problems
