@@ -52,7 +52,7 @@ DIED = (
     "it looks at everything and mends what it can.\n"
 )
 OF_ITS_OWN = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
-DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
+DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see skeleton.py
 
 
 def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict:
