@@ -104,11 +104,12 @@ def run_module(
 def open_window(project: Project, module: str, arguments: Sequence[str], stamp: dict) -> int:
     """Start a module that opens a window, and leave it alone: no black console stays behind it.
 
+    arguments: the first is the name of the tool, which its log bears: window-resize.log.
     Returns 0 as soon as the window can be seen, and its exit code when it ends before that; what
     it printed is then printed here.
     """
     project.logs.mkdir(exist_ok=True)
-    log = project.logs / f"{module.rpartition('.')[2]}-window.log"
+    log = project.logs / f"window-{arguments[0]}.log"
     command = module_command(project, module, arguments)
     windowless = project.python.with_name("pythonw.exe")
     if windowless.is_file():

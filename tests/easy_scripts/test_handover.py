@@ -168,14 +168,14 @@ def test_a_window_is_left_alone_as_soon_as_it_can_be_seen(project, tmp_path):
     (project.root / "scripts" / "work.py").write_text(
         "import os, sys, time\n"
         "from easy_scripts.launcher.window_sign import SIGN, give_sign\n"
-        "open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "open(sys.argv[2], 'w').write(str(os.getpid()))\n"
         "time.sleep(1.5)\n"  # it is being drawn
         "give_sign()\n"
         "assert SIGN not in os.environ\n"
         "time.sleep(20)\n"
     )
     started = time.monotonic()
-    assert open_window(project, "scripts.work", [str(told)], {}) == 0
+    assert open_window(project, "scripts.work", ["resize", str(told)], {}) == 0
     assert 1.4 < time.monotonic() - started < 15
     os.kill(int(told.read_text()), signal.SIGTERM)
 
@@ -208,15 +208,17 @@ def test_a_window_that_dies_before_it_can_be_seen_is_told(project, capfd, second
     (project.root / "scripts" / "work.py").write_text(
         f"import time\ntime.sleep({seconds})\nraise SystemExit('no display here')\n"
     )
-    assert open_window(project, "scripts.work", [], {}) == 1
+    assert open_window(project, "scripts.work", ["resize"], {}) == 1
     assert "no display here" in capfd.readouterr().err
+    log = project.logs / "window-resize.log"
+    assert log.read_text(encoding="utf-8").strip() == "no display here"
 
 
 @pytest.mark.parametrize("start", [open_window, run_module])
 def test_a_package_that_is_gone_is_a_sentence_and_a_log(project, capfd, start):
     bring_launcher(project, "bug_log.py")
     (project.root / "scripts" / "work.py").write_text("import sv_ttk_of_yore\n")
-    assert start(project, "scripts.work", [], {}) == 1
+    assert start(project, "scripts.work", ["resize"], {}) == 1
     told = capfd.readouterr().err
     assert told.startswith("This could not go on: No module named 'sv_ttk_of_yore'. A file that ")
     assert "setup (it looks at everything and mends what it can)" in told
@@ -228,7 +230,7 @@ def test_a_package_that_is_gone_is_a_sentence_and_a_log(project, capfd, start):
 
 def test_a_window_that_dies_without_a_word_is_told_too(project, capfd):
     (project.root / "scripts" / "work.py").write_text("import os\nos._exit(9)\n")
-    assert open_window(project, "scripts.work", [], {}) == 9
+    assert open_window(project, "scripts.work", ["resize"], {}) == 9
     assert "(code 9), without saying why. Start setup.bat: " in capfd.readouterr().err
 
 
