@@ -67,6 +67,11 @@ def test(arguments: Sequence[str]) -> int:
             "Several processes share the work, four at most; -n 0 runs them in one."
         )
         return 0
+    if not (Project().root / "tests").is_dir():
+        raise SuiteError(
+            "There is no folder tests here: the zip and the installer leave it out. To run the "
+            "tests, get Easy LoRA's source code."
+        )
     if not any(word.startswith(("-n", "-p", "--version")) or "::" in word for word in arguments):
         arguments = [*SIDE_BY_SIDE, *arguments]
     return run_in_environment("test", "pytest", arguments, extra="test", in_project=True)

@@ -117,6 +117,13 @@ def test_pythons(version, bits, reason):
         assert reason in sentence and f"{version[0]}.{version[1]}" in sentence
 
 
+def test_where_there_are_no_tests_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "Project", lambda: Project(tmp_path))
+    assert verbs.run(["test"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("There is no folder tests here") and told.count("\n") == 1
+
+
 def test_a_bug_of_ours_gets_a_log_and_its_own_exit_code(tmp_path, monkeypatch, capsys):
     def broken(_arguments):
         raise ZeroDivisionError("ours")
