@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +11,14 @@ from functools import partial
 from easy_scripts.install import command as setup_command
 from easy_scripts.install import doctor
 from easy_scripts.install.make_environment import Wishes
+from easy_scripts.launcher.bug_log import keep_bug
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
 from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
 
-MENDABLE, BUG = 1, 70
+MENDABLE, STOPPED, BUG = 1, 2, 70
 HELP_FLAGS = ("-h", "--help")
 # pytest-xdist: a process for each core, but no more than the memory of a PC is enough for.
 SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
@@ -68,6 +67,11 @@ def test(arguments: Sequence[str]) -> int:
             "Several processes share the work, four at most; -n 0 runs them in one."
         )
         return 0
+    if not (Project().root / "tests").is_dir():
+        raise SuiteError(
+            "There is no folder tests here: the zip and the installer leave it out. To run the "
+            "tests, get Easy LoRA's source code."
+        )
     if not any(word.startswith(("-n", "-p", "--version")) or "::" in word for word in arguments):
         arguments = [*SIDE_BY_SIDE, *arguments]
     return run_in_environment("test", "pytest", arguments, extra="test", in_project=True)
@@ -103,24 +107,15 @@ def run(arguments: Sequence[str]) -> int:
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        return STOPPED
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
         sys.stderr.write(
             "Something went wrong that should not have. This is an error of Easy LoRA; "
-            f"{_log_bug()}.\n"
+            f"{keep_bug(Project().logs)}.\n"
         )
         return BUG
-
-
-def _log_bug() -> str:
-    """Keep what happened in a log; what to do with that, as the end of a sentence."""
-    path = Project().logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(traceback.format_exc(), encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or error
-        return f"what happened could not be kept, as {path} cannot be written ({reason})"
-    return f"please send the log file {path}"
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """Open one of the windows: `python -m easy_scripts.window resize [FILES]`.
 
-Each window is a module here with a `PLAN`: resize, merge, extract. Without a screen or without Tk
-this says so in one sentence.
+Each window is a module here with a `PLAN`: train, resize, merge, extract. Without a screen or
+without Tk this says so in one sentence.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         train(settings, report, control, notes)
 
-    return run_command("train", work, events)
+    return run_command("plan" if plan else "train", work, events)
 
 
 def _plan(settings: TrainSettings, notes: list[str]) -> dict[str, Any]:

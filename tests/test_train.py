@@ -28,7 +28,7 @@ def plan(tiny_sd15, pictures, tmp_path, monkeypatch, capfd):
     return plan
 
 
-def test_a_command_line_of_sd_scripts_is_understood(plan):
+def test_a_command_line_of_sd_scripts_is_understood(plan, tmp_path):
     code, content, _ = plan(
         "--xformers", "--network_module", "networks.lora", "--network_args", "conv_dim=4",
         "conv_alpha=1", "--persistent_data_loader_workers", "--max_data_loader_n_workers=8",
@@ -38,6 +38,8 @@ def test_a_command_line_of_sd_scripts_is_understood(plan):
     settings = content["settings"]
     assert (settings["network_dim"], settings["conv_dim"], settings["conv_alpha"]) == (4, 4, 1)
     assert "network_module is not needed: the LoRA code is built in." in content["notes"]
+    [log] = (tmp_path / "logs").iterdir()
+    assert log.name.startswith("plan-"), "not among those of trainings"
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def examine(
     seen = Examination()
     found = graphics.detect() if found is None else found
     judgement = judge(project)
+    mended = project.stamp.stat().st_mtime if judgement.whole else 0
     seen.facts += _facts(project, judgement, found)
     seen.findings += check_place(project.root)
     if not judgement.whole:
@@ -88,7 +89,7 @@ def examine(
     seen.findings += surroundings.variables(os.environ)
     seen.findings += surroundings.memory(surroundings.total_memory())
     seen.findings += surroundings.spilling(found, sys.platform)
-    seen.findings += known_failures.in_logs(project.logs)
+    seen.findings += known_failures.in_logs(project.logs, mended)
     return seen
 
 
@@ -133,6 +134,9 @@ def _inside(project: Project, judgement: Judgement) -> list[Finding]:
     if eight_bit.works:
         return []
     cause = f"8-bit optimisers do not work ({eight_bit.reason}); training uses AdamW instead."
+    if not judgement.stamp["eight_bit"].get("works"):
+        remedy = "Set-up could not mend that; everything else works."
+        return [Finding("bitsandbytes", cause, remedy, problem=False)]
     return [_by_setup("bitsandbytes", cause)]
 
 

@@ -27,7 +27,13 @@ FAILURES: tuple[tuple[str, str], ...] = (
         f"The disk is full. Make room on the drive that Easy LoRA lies on. {RUN_AGAIN}",
     ),
     (
-        r"WinError 206\b|file ?name or extension is too long|File name too long",
+        r"WinError 225\b|contains a virus or potentially unwanted",
+        "A virus scanner blocked a file of a package. Add Easy LoRA's folder to its exceptions (in "
+        f"Windows Security: Virus & threat protection, Manage settings, Exclusions). {RUN_AGAIN}",
+    ),
+    (
+        r"WinError 206\b|file ?name or extension is too long|File name too long"
+        r"|Windows Long Path support|file with length exceeding 255",
         "The folder's path is too long for some of the packages. Move the Easy LoRA folder to a "
         r"short path such as C:\EasyLoRA and start again.",
     ),
@@ -45,6 +51,16 @@ FAILURES: tuple[tuple[str, str], ...] = (
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
         "The package source's certificate was not accepted: a virus scanner or a proxy may be "
         f"reading along, or the computer's clock is wrong. Mend that. {RUN_AGAIN}",
+    ),
+    (
+        r"Could not find a suitable TLS CA certificate bundle, invalid path: (?P<what>.+)",
+        "pip's settings name a file of certificates that is not there: {what}. Remove cert from "
+        f"pip's settings. {RUN_AGAIN}",
+    ),
+    (
+        r"Can not (?:perform|combine) (?:a )?'--user'",
+        "pip's settings put packages into the user's own folder. Remove user from pip's settings. "
+        f"{RUN_AGAIN}",
     ),
     (
         r"ProxyError|407 Proxy",

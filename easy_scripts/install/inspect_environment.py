@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import sys
@@ -88,8 +87,6 @@ def sweep(site: Path) -> None:
 
 def try_imports(modules: list[str]) -> dict[str, str]:
     """Import each module; {module: error} for those that fail, for whatever reason."""
-    if sys.platform == "win32":
-        os.add_dll_directory(sys.prefix)  # as run_module.py does it for the work
     errors = {}
     for module in modules:
         try:

@@ -1,6 +1,7 @@
 """Failures that users of LoRA trainers meet again and again, known by what stands in a log.
 
-The doctor looks for them in the newest logs; each has a cause and a remedy in plain words.
+The doctor looks for them in the newest logs of every command; each has a cause and a remedy in
+plain words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from easy_scripts.install.packages import RUNTIME
 from easy_scripts.install.place_checks import Finding
 
-NEWEST_LOGS = 5
+NEWEST_LOGS = 5  # of each command
 TAIL = 200_000  # letters of each log
 
 # What stands in the log, cause, remedy, whether set-up mends it.
@@ -83,19 +84,28 @@ KNOWN: tuple[tuple[str, str, str, bool], ...] = (
 )
 
 
-def in_logs(logs: Path) -> list[Finding]:
-    """The known failures in the newest logs, each once."""
+def in_logs(logs: Path, mended: float = 0) -> list[Finding]:
+    """The known failures in the newest logs, each once.
+
+    mended: when set-up last came to its end; what it mends and was seen before that is past.
+    """
     found: dict[str, Finding] = {}
     for path in newest(logs):
         text = path.read_text(encoding="utf-8", errors="replace")[-TAIL:]
+        past = path.stat().st_mtime <= mended
         for pattern, cause, remedy, by_setup in KNOWN:
-            if cause not in found and re.search(pattern, text):
+            if cause in found or (by_setup and past):
+                continue
+            if re.search(pattern, text):
                 told = f"{cause} (Seen in {path.name}.)"
                 found[cause] = Finding("logs", told, remedy, problem=False, by_setup=by_setup)
     return list(found.values())
 
 
 def newest(logs: Path) -> Sequence[Path]:
-    """The newest logs, the doctor's own reports left out."""
+    """The newest logs of each command, such as train-20261127-101530-4711.log, oldest first."""
     paths = [path for path in logs.glob("*.log") if path.is_file()]
-    return sorted(paths, key=lambda path: path.stat().st_mtime)[-NEWEST_LOGS:]
+    of_commands: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime):
+        of_commands.setdefault(path.name.partition("-")[0], []).append(path)
+    return [path for some in of_commands.values() for path in some[-NEWEST_LOGS:]]

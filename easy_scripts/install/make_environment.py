@@ -51,6 +51,7 @@ IMPORTS = (
 )
 SPARE_GB = 0.5  # what has to stay free beside the packages
 AUTO = "auto"
+CHECK_LOG = "check.txt"  # of the last look that changed nothing; the doctor reads *.log
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def check_environment(project: Project, wishes: Wishes, report: Report) -> str |
     if not judgement.whole:
         return judgement.sentence
     stamp = judgement.stamp
-    with _workshop(project) as workshop:
+    with _workshop(project, CHECK_LOG) as workshop:
         report(Stage("Checking that everything works"))
         locks = ["pip", stamp["kind"], *stamp["extras"]]
         wanted = wanted_versions(project.locks, locks, stamp["python"])
@@ -98,13 +99,16 @@ def check_environment(project: Project, wishes: Wishes, report: Report) -> str |
 
 
 @contextmanager
-def _workshop(project: Project) -> Iterator[Workshop]:
-    """What every step needs. Errors of the system become a sentence, a SuiteError."""
+def _workshop(project: Project, log_name: str | None = None) -> Iterator[Workshop]:
+    """What every step needs. Errors of the system become a sentence, a SuiteError.
+
+    log_name: a log that is written over, in place of a new one.
+    """
     with setup_lock(project.logs) as lock:
-        path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
+        path = project.logs / (log_name or f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log")
         shutil.rmtree(project.workspace, ignore_errors=True)
         try:
-            with path.open("a", encoding="utf-8", errors="replace") as log:
+            with path.open("w" if log_name else "a", encoding="utf-8", errors="replace") as log:
                 try:
                     yield Workshop(project, log, path, lock)
                 except BaseException:
@@ -218,7 +222,7 @@ def _gigabytes_there(project: Project) -> float:
 def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
     """Whether the 8-bit optimisers work in a whole environment; nothing is changed."""
     environment = stamp.get("environment", {})
-    with _workshop(project) as workshop:
+    with _workshop(project, CHECK_LOG) as workshop:
         return verdict(take_step(workshop, environment), environment)
 
 

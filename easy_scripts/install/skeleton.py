@@ -16,6 +16,7 @@ from pathlib import Path
 
 from easy_scripts.install.inspect_environment import read_packages
 from easy_scripts.install.pip_steps import Workshop, run_logged
+from easy_scripts.launcher.handover import DLL_FOLDER
 from easy_scripts.launcher.judge import (
     python_version_of,
     read_json,
@@ -25,10 +26,18 @@ from easy_scripts.launcher.judge import (
 )
 from easy_scripts.launcher.project import Project, write_json
 from scripts.core.errors import SuiteError
+from scripts.core.files import write_text
 
 OLD = ".venv-old-"
 IN_USE = "in-use-"
 NOT_OURS = ".venv-not-from-easy-lora-"
+# Python reads this whenever it starts. It tells Windows where libraries lie: msvc-runtime puts
+# Microsoft's, which PyTorch needs and a bare Windows lacks, beside the environment's folders.
+LIBRARIES = "easy_lora_libraries.pth"
+LIBRARIES_LINE = (
+    "import os, sys; list(map(os.add_dll_directory, filter(os.path.isdir, "
+    f"(sys.prefix, os.environ.get('{DLL_FOLDER}', '')))))\n"
+)
 
 
 def refuse_a_file(folder: Path) -> None:
@@ -77,6 +86,8 @@ def make_skeleton(workshop: Workshop, plan: dict) -> str | None:
         command = [base_python(), "-m", "venv", "--without-pip", str(project.environment)]
         run_logged(workshop, command, "The private environment could not be made")
     _ensure_pip(workshop)
+    if sys.platform == "win32":
+        write_text(site_packages(project) / LIBRARIES, LIBRARIES_LINE)
     return note
 
 

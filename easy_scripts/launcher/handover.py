@@ -33,7 +33,10 @@ CLEARED = {
     "PIP_TARGET",
     "PIP_PREFIX",
 }
-ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
+# A file of certificates that another program has left behind: where it is gone, nothing is fetched.
+CERTIFICATES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"}
+# PIP_USER: also where pip's own settings say "user = true".
+ALWAYS_SET = {"PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PIP_USER": "0"}
 NO_NETWORK = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -44,8 +47,12 @@ NO_NETWORK = {
 # carry {"environment": {...}}, and the work is started with it.
 STAMP_VARIABLES = "environment"
 SECONDS_BETWEEN_LOOKS = 0.05  # whether a window that was started can be seen yet
+DIED = (
+    "The window ended before it could be seen (code {code}), without saying why. Start setup.bat: "
+    "it looks at everything and mends what it can.\n"
+)
 OF_ITS_OWN = 0x00000008 | 0x00000200  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
-DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see run_module.py
+DLL_FOLDER = "EASY_LORA_DLL_FOLDER"  # one more folder for Windows' libraries, see skeleton.py
 
 
 def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None = None) -> dict:
@@ -56,7 +63,9 @@ def child_environment(base: Mapping[str, str], extra: Mapping[str, str] | None =
     kept = {
         key: value
         for key, value in base.items()
-        if key.upper() not in CLEARED and not key.upper().startswith("CONDA_")
+        if key.upper() not in CLEARED
+        and not key.upper().startswith("CONDA_")
+        and not (key.upper() in CERTIFICATES and not os.path.exists(value))
     }
     return {**kept, **ALWAYS_SET, **(extra or {})}
 
@@ -95,11 +104,12 @@ def run_module(
 def open_window(project: Project, module: str, arguments: Sequence[str], stamp: dict) -> int:
     """Start a module that opens a window, and leave it alone: no black console stays behind it.
 
+    arguments: the first is the name of the tool, which its log bears: window-resize.log.
     Returns 0 as soon as the window can be seen, and its exit code when it ends before that; what
     it printed is then printed here.
     """
     project.logs.mkdir(exist_ok=True)
-    log = project.logs / f"{module.rpartition('.')[2]}-window.log"
+    log = project.logs / f"window-{arguments[0]}.log"
     command = module_command(project, module, arguments)
     windowless = project.python.with_name("pythonw.exe")
     if windowless.is_file():
@@ -119,7 +129,8 @@ def open_window(project: Project, module: str, arguments: Sequence[str], stamp: 
             time.sleep(SECONDS_BETWEEN_LOOKS)
         if sign.exists():
             return 0
-    sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+    said = log.read_text(encoding="utf-8", errors="replace")
+    sys.stderr.write(said or DIED.format(code=process.returncode))
     return process.returncode
 
 

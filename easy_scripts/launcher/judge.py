@@ -1,7 +1,7 @@
 """Is the private environment there, whole, and still where it was made?
 
 `judge` reads two small files and starts the environment's Python once (some 30 ms); it changes
-nothing. What set-up has to do follows from the state, see `State`.
+nothing. It tells people what is the matter; what there is to do, set-up finds out by itself.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ONE_LINE = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
 class State(Enum):
     """What can be the matter with the environment.
 
-    All but WHOLE are mended by the same set-up, which keeps every package that is in order;
-    where the Python has gone or changed its version, it begins anew.
+    Work is handed over when it is WHOLE. All the others are mended by the same set-up, which keeps
+    every package that is in order; they differ in the sentence, and MISSING is not called mending.
     """
 
     WHOLE = "whole"

@@ -117,6 +117,13 @@ def test_pythons(version, bits, reason):
         assert reason in sentence and f"{version[0]}.{version[1]}" in sentence
 
 
+def test_where_there_are_no_tests_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "Project", lambda: Project(tmp_path))
+    assert verbs.run(["test"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("There is no folder tests here") and told.count("\n") == 1
+
+
 def test_a_bug_of_ours_gets_a_log_and_its_own_exit_code(tmp_path, monkeypatch, capsys):
     def broken(_arguments):
         raise ZeroDivisionError("ours")
@@ -129,8 +136,29 @@ def test_a_bug_of_ours_gets_a_log_and_its_own_exit_code(tmp_path, monkeypatch, c
     assert str(log) in capsys.readouterr().err
 
 
+def test_ctrl_c_is_a_word_and_its_own_exit_code(monkeypatch, capsys):
+    def stopped(_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(verbs.VERBS, "doctor", verbs.Verb("doctor", "", stopped))
+    assert verbs.run(["doctor"]) == 2
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
 def test_the_readme_names_only_verbs_that_exist_and_files_that_are_there():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"python -m easy_scripts (\w+)", text)) == set(verbs.VERBS)
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", text):
         assert (ROOT / target).exists(), f"README.md speaks of {target}"
+
+
+def test_the_readme_says_what_windows_asks_of_a_download_and_names_what_a_release_holds():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    steps, _ = text.split("## Three steps")[1].split("On Linux and macOS", 1)
+    assert re.findall(r"^(\d)\. ", steps, re.M) == ["1", "2", "3"]
+    for words in ("*Unblock*", "*Windows protected your PC*", "*Run anyway*"):
+        assert words in " ".join(steps.split())
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    [created] = re.findall(r"gh release create .*", workflow)
+    released = re.findall(r"[\w-]+\.(?:exe|zip)", created)
+    assert len(released) == 2 and all(f"`{name}`" in steps for name in released)

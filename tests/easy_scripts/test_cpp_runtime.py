@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import platform
 import subprocess
 import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from easy_scripts.install import skeleton
 from easy_scripts.install.packages import RUNTIME, Findings
-from easy_scripts.launcher.handover import BOOTSTRAP
+from easy_scripts.install.pip_steps import Workshop
+from easy_scripts.install.skeleton import LIBRARIES, LIBRARIES_LINE, make_skeleton
+from easy_scripts.launcher.handover import DLL_FOLDER
+from easy_scripts.launcher.judge import this_machine
+from easy_scripts.launcher.project import Project, write_json
 from easy_scripts.wizard.catalogue import Catalogue
 
-ROOT = Path(__file__).resolve().parents[2]
 # What a Windows does that has no such library but where msvc-runtime puts it.
 BARE_WINDOWS = """
-import os, runpy, sys
+import os, sys
 folders = []
 sys.platform = "win32"
 os.add_dll_directory = folders.append
@@ -24,7 +30,6 @@ class Torch:
         if name == "torch" and sys.prefix not in folders:
             raise OSError("[WinError 126] The specified module could not be found")
 sys.meta_path.insert(0, Torch())
-sys.path.insert(0, sys.argv[1])
 """
 WINDOWS_SAYS = (
     "OSError: [WinError 126] The specified module could not be found. Error loading "
@@ -32,35 +37,36 @@ WINDOWS_SAYS = (
 )
 
 
-@pytest.fixture
-def project(tmp_path):
-    (tmp_path / "torch.py").write_text("__version__ = '2.13.0'\n")
-    (tmp_path / "work.py").write_text("import torch\nprint('loaded', torch.__version__)\n")
-    return tmp_path
-
-
-def on_bare_windows(project: Path, code: str) -> str:
+@pytest.mark.skipif(sys.platform == "win32", reason="it stands in for Windows")
+def test_every_python_of_the_environment_finds_it(tmp_path):
+    """However that is started: by a tool, by set-up's looks, or by hand."""
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "torch.py").write_text("__version__ = '2.13.0'\n")
+    (site / LIBRARIES).write_text(LIBRARIES_LINE)
+    code = "import site; site.addsitedir(sys.argv[1]); import torch\n"
     done = subprocess.run(
-        [sys.executable, "-c", BARE_WINDOWS + code, str(ROOT)],
-        cwd=project, capture_output=True, text=True, env={"PYTHONPATH": str(project)},
+        [sys.executable, "-S", "-c",
+         f"{BARE_WINDOWS}{code}print(torch.__version__, folders == [sys.prefix, sys.argv[1]])",
+         str(site)],
+        capture_output=True, text=True, env={DLL_FOLDER: str(site)},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert (done.stdout, done.stderr) == ("2.13.0 True\n", "")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="it stands in for Windows")
-def test_the_work_finds_it_in_the_environment(project):
-    code = f"sys.argv = ['', {str(project)!r}, 'work']\n"
-    code += f"runpy.run_path({str(BOOTSTRAP)!r}, run_name='__main__')"
-    assert on_bare_windows(project, code) == "loaded 2.13.0\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="it stands in for Windows")
-def test_setups_look_finds_it_in_the_environment(project):
-    code = "from easy_scripts.install.inspect_environment import try_imports\n"
-    assert on_bare_windows(project, code + "print(try_imports(['torch', 'gone']))") == (
-        """{'gone': "ModuleNotFoundError: No module named 'gone'"}\n"""
-    )
+def test_set_up_writes_that_on_windows_alone(tmp_path, monkeypatch):
+    project = Project(tmp_path)
+    workshop = Workshop(project, io.StringIO(), tmp_path / "log.txt", 0)
+    for name in ("_ensure_pip", "_remove_interpreter", "run_logged"):
+        monkeypatch.setattr(skeleton, name, lambda *arguments: None)
+    written = project.environment / "Lib" / "site-packages" / LIBRARIES
+    written.parent.mkdir(parents=True)
+    write_json(project.plan, {"machine": this_machine(), "python": platform.python_version()})
+    for system in ("linux", "win32"):
+        stand_in = SimpleNamespace(**{**vars(sys), "platform": system})
+        monkeypatch.setattr(skeleton, "sys", stand_in)
+        make_skeleton(workshop, {})
+        assert written.exists() == (system == "win32")
 
 
 @pytest.mark.parametrize(

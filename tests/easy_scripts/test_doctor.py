@@ -106,6 +106,28 @@ def test_only_the_newest_logs_count(tmp_path):
     assert known_failures.in_logs(tmp_path) == []
 
 
+def write_log(path, text, when):
+    path.write_text(text)
+    os.utime(path, (when, when))
+
+
+def test_no_other_command_hides_the_logs_of_the_training(tmp_path):
+    write_log(tmp_path / "train-20261127-101530-7.log", "CUDA out of memory", 1)
+    for number in range(2, 10):
+        for command in ("setup", "plan", "inspect_model", "inspect_dataset"):
+            write_log(tmp_path / f"{command}-20261127-10164{number}-7.log", "fine", number)
+    [finding] = known_failures.in_logs(tmp_path)
+    assert finding.cause.endswith("(Seen in train-20261127-101530-7.log.)")
+
+
+def test_what_set_up_has_mended_since_is_past(tmp_path):
+    write_log(tmp_path / "train-1.log", "[WinError 126] c10.dll\nCUDA out of memory", 100)
+    told = [finding.cause for finding in known_failures.in_logs(tmp_path, mended=99)]
+    assert len(told) == 2 and told[1].startswith("A library of PyTorch could not be loaded")
+    [left] = known_failures.in_logs(tmp_path, mended=101)
+    assert left.cause.startswith("The graphics card ran out of memory.")
+
+
 def test_variables_of_other_guides_are_told():
     found = surroundings.variables({"PYTHONPATH": "x", "CUDA_VISIBLE_DEVICES": "-1", "PATH": "y"})
     assert [finding.problem for finding in found] == [False, False]

@@ -80,8 +80,11 @@ def change_stamp(project, **changes):
 
 
 def test_a_whole_environment_has_no_findings_and_all_facts(whole):
+    logs = set(whole.logs.glob("*.log"))
     seen = examine(whole, NOTHING, with_windows=False)
     assert seen.findings == []
+    assert set(whole.logs.glob("*.log")) == logs, "looking leaves no log among those it reads"
+    assert (whole.logs / "check.txt").is_file()
     assert seen.facts[3:] == [
         ("Graphics", "none found"), ("Driver", "NVIDIA's was not found"),
         ("Set up for", "cpu, PyTorch 2.13.0"), ("Trains on", "the processor"),
@@ -142,6 +145,16 @@ def test_what_is_wrong_with_the_environment_is_found_and_mended(whole, damage, c
     assert finding.problem and finding.by_setup and finding.remedy == RUN_SETUP
     assert mend(whole, seen) == 0
     assert examine(whole, NOTHING, with_windows=False).findings == []
+
+
+def test_what_set_up_could_not_mend_is_no_problem_for_ever(whole):
+    unknown = {"BNB_CUDA_VERSION": "118"}  # there is no such library
+    change_stamp(whole, environment=unknown, eight_bit={"works": False, "reason": "no library"})
+    seen = examine(whole, NOTHING, with_windows=False)
+    assert not seen.problems and not seen.mendable
+    [hint] = seen.hints
+    assert hint.cause.startswith("8-bit optimisers do not work (RuntimeError: No compatible")
+    assert hint.remedy == "Set-up could not mend that; everything else works."
 
 
 def test_a_package_that_does_not_load_is_found(whole):

@@ -68,6 +68,31 @@ NO_NETWORK = (
             "no torch==2.13.0+cu126 for this computer",
             "mirror",
         ),
+        (
+            "OSError: [WinError 225] Operation did not complete successfully because the file "
+            "contains a virus or potentially unwanted software",
+            "virus scanner blocked",
+            "Exclusions",
+        ),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 2] No such file or "
+            "directory: 'C:\\\\very'\nHINT: This error might have occurred since this system "
+            "does not have Windows Long Path support enabled.",
+            "path is too long",
+            "short path",
+        ),
+        (
+            "OSError: Could not find a suitable TLS CA certificate bundle, invalid path: "
+            "C:\\x y.pem",
+            "file of certificates that is not there: C:\\x y.pem.",
+            "Remove cert from pip's",
+        ),
+        (
+            "ERROR: Can not perform a '--user' install. User site-packages are not visible in this "
+            "virtualenv.",
+            "the user's own folder",
+            "Remove user from pip's",
+        ),
         ("MemoryError", "out of memory", "Close other programs"),
     ],
 )

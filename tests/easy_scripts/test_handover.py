@@ -17,6 +17,7 @@ from private_python import posix_only, put_python
 
 from easy_scripts.launcher.clicked import clicked
 from easy_scripts.launcher.handover import (
+    ALWAYS_SET,
     child_environment,
     open_setup,
     open_window,
@@ -69,6 +70,14 @@ def project(tmp_path):
     return project
 
 
+def bring_launcher(project, name):
+    """Put a module of the launcher into the project."""
+    folder = project.root / "easy_scripts" / "launcher"
+    folder.mkdir(parents=True)
+    for each in (name, "__init__.py"):
+        shutil.copy(ROOT / "easy_scripts" / "launcher" / each, folder)
+
+
 def test_arguments_folder_and_exit_code_arrive(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -104,7 +113,18 @@ def test_the_environment_is_clean_and_the_rest_stays():
         "PATH": "/bin",
         "PYTHONNOUSERSITE": "1",
         "PYTHONUTF8": "1",
+        "PIP_USER": "0",
     }
+
+
+def test_certificates_that_are_gone_are_not_asked_for(tmp_path):
+    (tmp_path / "company.pem").touch()
+    there, gone = str(tmp_path / "company.pem"), str(tmp_path / "gone.pem")
+    kept = child_environment({
+        "SSL_CERT_FILE": there, "REQUESTS_CA_BUNDLE": str(tmp_path),
+        "PIP_CERT": gone, "CURL_CA_BUNDLE": gone, "requests_ca_bundle": "",
+    })  # fmt: skip
+    assert kept == {**ALWAYS_SET, "SSL_CERT_FILE": there, "REQUESTS_CA_BUNDLE": str(tmp_path)}
 
 
 def test_work_goes_without_the_network_and_with_what_the_stamp_says():
@@ -144,22 +164,18 @@ def test_a_child_that_was_killed_gives_128_plus_the_signal(project):
 def test_a_window_is_left_alone_as_soon_as_it_can_be_seen(project, tmp_path):
     """However long that takes: it gives a sign."""
     told = tmp_path / "told"
-    (project.root / "easy_scripts" / "launcher").mkdir(parents=True)
-    for name in ("window_sign.py", "__init__.py"):
-        shutil.copy(
-            ROOT / "easy_scripts" / "launcher" / name, project.root / "easy_scripts/launcher"
-        )
+    bring_launcher(project, "window_sign.py")
     (project.root / "scripts" / "work.py").write_text(
         "import os, sys, time\n"
         "from easy_scripts.launcher.window_sign import SIGN, give_sign\n"
-        "open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "open(sys.argv[2], 'w').write(str(os.getpid()))\n"
         "time.sleep(1.5)\n"  # it is being drawn
         "give_sign()\n"
         "assert SIGN not in os.environ\n"
         "time.sleep(20)\n"
     )
     started = time.monotonic()
-    assert open_window(project, "scripts.work", [str(told)], {}) == 0
+    assert open_window(project, "scripts.work", ["resize", str(told)], {}) == 0
     assert 1.4 < time.monotonic() - started < 15
     os.kill(int(told.read_text()), signal.SIGTERM)
 
@@ -192,8 +208,30 @@ def test_a_window_that_dies_before_it_can_be_seen_is_told(project, capfd, second
     (project.root / "scripts" / "work.py").write_text(
         f"import time\ntime.sleep({seconds})\nraise SystemExit('no display here')\n"
     )
-    assert open_window(project, "scripts.work", [], {}) == 1
+    assert open_window(project, "scripts.work", ["resize"], {}) == 1
     assert "no display here" in capfd.readouterr().err
+    log = project.logs / "window-resize.log"
+    assert log.read_text(encoding="utf-8").strip() == "no display here"
+
+
+@pytest.mark.parametrize("start", [open_window, run_module])
+def test_a_package_that_is_gone_is_a_sentence_and_a_log(project, capfd, start):
+    bring_launcher(project, "bug_log.py")
+    (project.root / "scripts" / "work.py").write_text("import sv_ttk_of_yore\n")
+    assert start(project, "scripts.work", ["resize"], {}) == 1
+    told = capfd.readouterr().err
+    assert told.startswith("This could not go on: No module named 'sv_ttk_of_yore'. A file that ")
+    assert "setup (it looks at everything and mends what it can)" in told
+    assert "Traceback" not in told
+    [log] = project.logs.glob("easy_scripts-*.log")
+    assert str(log) in told
+    assert "import sv_ttk_of_yore" in log.read_text(encoding="utf-8")
+
+
+def test_a_window_that_dies_without_a_word_is_told_too(project, capfd):
+    (project.root / "scripts" / "work.py").write_text("import os\nos._exit(9)\n")
+    assert open_window(project, "scripts.work", ["resize"], {}) == 9
+    assert "(code 9), without saying why. Start setup.bat: " in capfd.readouterr().err
 
 
 SHOWN_IN_A_CONSOLE = {"run_child", "start_setup", "open_window", "open_setup"}

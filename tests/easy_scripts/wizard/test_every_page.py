@@ -14,9 +14,9 @@ from pathlib import Path
 from tkinter import ttk
 
 import pytest
-from conftest import needs_letters, virtual_screen
 from robot import Robot
 from tool_hands import resized
+from virtual_screen import needs_letters, virtual_screen
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.wizard.fold import Fold

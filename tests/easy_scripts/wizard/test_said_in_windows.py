@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import virtual_screen
 from picture_folders import draw_pictures
 from test_every_page import LORA, Tour
 from test_train_wizard import BASE, TINY
+from virtual_screen import virtual_screen
 
 from easy_scripts import resize, train
 from easy_scripts.queue import store as queue_store

@@ -7,7 +7,7 @@ import tkinter
 from tkinter import ttk
 
 import pytest
-from conftest import needs_letters, virtual_screen
+from virtual_screen import needs_letters, virtual_screen
 
 from easy_scripts.install import installer_window, setup_window
 from easy_scripts.launcher.judge import Judgement, State

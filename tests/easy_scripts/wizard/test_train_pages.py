@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import virtual_screen
 from made_up_bake import MadeUpBake
 from made_up_trial import MadeUpTrial
 from test_every_page import Tour
 from test_train_wizard import BASE, TINY
+from virtual_screen import virtual_screen
 
 from easy_scripts import train
 from easy_scripts.queue import store as queue_store

@@ -10,11 +10,11 @@ import tkinter
 from pathlib import Path
 
 import pytest
-from conftest import virtual_screen
 from made_up_kept_bake import MadeUpBake
 from test_every_page import Tour
 from test_train_pages import LOOKS, settled
 from test_train_wizard import BASE, TINY
+from virtual_screen import virtual_screen
 
 from easy_scripts import train
 from easy_scripts.install.doctor import RUN_SETUP, Examination

@@ -1,0 +1,19 @@
+"""Keeps the traceback of an error that nobody expected: people get a sentence in its place."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+
+
+def keep_bug(logs: Path) -> str:
+    """Write the exception in hand into a log; what to do with that, as the end of a sentence."""
+    path = logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        return f"what happened could not be kept, as {path} cannot be written ({reason})"
+    return f"please send the log file {path}"
