@@ -104,6 +104,7 @@ def preview_of(base: Path, folder: Path, line: str = PROMPT) -> np.ndarray:
 # --- the pictures --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_strength_0_is_the_base_alone_and_1_the_merged_checkpoint(base, tmp_path):
     whole = tmp_path / "whole.safetensors"  # in float32, as fp16 would round what is merged
     state = {key: tensor.float() for key, tensor in load_file(base).items()}
@@ -122,6 +123,7 @@ def test_strength_0_is_the_base_alone_and_1_the_merged_checkpoint(base, tmp_path
     assert np.abs(drawn["one.safetensors", 0.5] - drawn[None, 0.0]).max() > 10
 
 
+@pytest.mark.slow
 def test_versions_do_not_mix_and_one_without_text_layers_reads_prompts_as_the_base(
     tiny_sd15, tmp_path
 ):

@@ -78,6 +78,7 @@ def assert_one_sentence(err: str, says: str) -> None:
     assert len(err.strip().splitlines()) == 1 and "Traceback" not in err, err
 
 
+@pytest.mark.slow
 def test_every_download_breaks_off_again_and_again(empty, tmp_path):
     with breaking_index(make_large_wheels(tmp_path, 1), breaks=3) as (address, asked):
         use_index(empty, address)

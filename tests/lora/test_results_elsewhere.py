@@ -29,6 +29,8 @@ from scripts.lora.targets import text_encoder_targets, unet_targets
 from scripts.lora.tensor_files import write_tensors
 from scripts.settings.merge import read_merge_settings
 
+pytestmark = pytest.mark.slow
+
 UNET = build_unet("tiny_sd15", "meta")
 ENCODERS = build_text_encoders("tiny_sd15", "meta")
 TARGETS = [*text_encoder_targets(ENCODERS), *unet_targets(UNET, "sd1")]

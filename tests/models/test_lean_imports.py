@@ -24,6 +24,7 @@ assert (unet_class().__name__, vae_class().__name__) == ("UNet2DConditionModel",
 """
 
 
+@pytest.mark.slow
 def test_diffusers_may_have_been_imported_before():
     subprocess.run([sys.executable, "-c", AFTER_DIFFUSERS], cwd=PROJECT, check=True)
 

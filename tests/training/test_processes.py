@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from scripts.core.files import PROJECT_FOLDER
 from scripts.core.safetensors_header import read_header
 
+pytestmark = pytest.mark.slow
+
 BOTH = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1", "--cpu",
         "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "scripts.train"]  # fmt: skip
 

@@ -218,6 +218,7 @@ def encoders_seen(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_captions_encoded_ahead_give_the_same_lora_without_the_encoder(
     folder, encoders_seen, monkeypatch, precision

@@ -202,6 +202,7 @@ def test_batch_size_steps_and_epochs(watch):
     assert by_epochs.metadata()["ss_max_train_steps"] == "4"
 
 
+@pytest.mark.slow
 def test_another_seed_draws_other_weights_noise_and_order(watch):
     one, two = watch(seed=1), watch(seed=2)
     key = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"

@@ -114,6 +114,7 @@ def previews(trained, folder):
     return found
 
 
+@pytest.mark.slow
 def test_previews_are_drawn_at_the_steps_and_epochs_asked_for(folder, tmp_path):
     more = {"max_train_steps": 5, **UNET_ONLY}
     cases = [

@@ -11,6 +11,8 @@ import pytest
 from scripts.core.files import PROJECT_FOLDER
 from scripts.core.safetensors_header import read_header
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def running(tiny_sd15, pictures, tmp_path):

@@ -47,7 +47,9 @@ def test_an_earlier_result_is_never_written_over(run_training):
     assert "last-2" in second.notes()
 
 
-@pytest.mark.parametrize("where", [3, 4, 5])
+@pytest.mark.parametrize(
+    "where", [3, *(pytest.param(where, marks=pytest.mark.slow) for where in (4, 5))]
+)
 def test_resuming_is_exact_in_mid_epoch_at_its_end_and_behind_it(run_training, where):
     """4 steps an epoch; everything random is on: dropout, shuffle, crop, noise offset, flips."""
     settings = {
@@ -113,6 +115,7 @@ def names(folder):
     return sorted(path.name for path in folder.glob("*"))
 
 
+@pytest.mark.slow
 def test_saves_by_epoch_and_step_and_what_is_kept(run_training):
     folder = run_training(max_train_epochs=3, save_every_n_epochs=1).path.parent
     assert names(folder) == ["last-000001.safetensors", "last-000002.safetensors",

@@ -139,9 +139,11 @@ def runs(monkeypatch):
     "values",
     [
         {},
-        {"pretrained_model_name_or_path": TINY_SDXL, **UNET_ONLY},
+        pytest.param(
+            {"pretrained_model_name_or_path": TINY_SDXL, **UNET_ONLY}, marks=pytest.mark.slow
+        ),
         {"gradient_accumulation_steps": 2, "gradient_checkpointing": True, **UNET_ONLY},
-        {"cache_latents": False, **UNET_ONLY},
+        pytest.param({"cache_latents": False, **UNET_ONLY}, marks=pytest.mark.slow),
     ],
     ids=["sd1", "sdxl", "accumulated", "not cached"],
 )
@@ -175,6 +177,7 @@ def test_what_is_reported_can_be_shown_by_a_window_and_in_a_terminal(tried):
     assert last.text.startswith("A step takes 0.") and "all 10 steps about" in last.text
 
 
+@pytest.mark.slow
 def test_the_pace_has_the_key_of_a_finished_training(tried, tmp_path, monkeypatch):
     from scripts.training import progress
 

@@ -55,6 +55,7 @@ def test_the_files_to_click_are_short_and_alike_but_for_the_verb():
     assert len(texts) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", TORTURES)
 def test_every_path_that_people_have(computer, place):
     project = copy_start_files(computer.folder / place)

@@ -76,6 +76,7 @@ def usable(robot) -> list[tkinter.Misc]:
     return [w for w in robot.widgets() if isinstance(w, FIELDS) and not w.instate(["disabled"])]
 
 
+@pytest.mark.slow
 def test_tab_reaches_everything_and_comes_back(robot):
     wanted = {str(widget) for widget in usable(robot)}
     assert len(wanted) >= 3
@@ -119,6 +120,7 @@ def test_every_underlined_letter_is_a_key_and_no_two_are_alike(robot):
         assert robot.root.bind(f"<Alt-{letter}>"), text
 
 
+@pytest.mark.slow
 def test_what_has_the_keyboard_is_in_view(robot):
     for widget in usable(robot):
         widget.focus_force()

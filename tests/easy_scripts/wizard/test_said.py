@@ -21,6 +21,7 @@ from easy_scripts.wizard.catalogue import Catalogue
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = json.loads((ROOT / "tests/data/gpus/choices.json").read_text("utf-8"))["rows"]
 JAPANESE = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+JAPANESE_TEXTS, ENGLISH_TEXTS = Catalogue(language="ja"), Catalogue(language="en")
 ENGLISH_SENTENCE = re.compile(r"\b(the|is|are|was|not|and|of|with|for|your)\b")
 
 
@@ -93,11 +94,11 @@ def _graphics(gpus):
 
 @pytest.mark.parametrize("text", sorted(set(said_by_setup())))
 def test_it_is_said_in_japanese(text):
-    translated = Catalogue(language="ja").said(text)
+    translated = JAPANESE_TEXTS.said(text)
     assert JAPANESE.search(translated), translated
     unknown = re.sub(r'"[^"]*"|`[^`]*`', "", translated)
     assert not ENGLISH_SENTENCE.search(unknown), translated
-    assert Catalogue(language="en").said(text) == text
+    assert ENGLISH_TEXTS.said(text) == text
 
 
 def test_the_plan_is_told_in_japanese(tmp_path, monkeypatch):
@@ -105,15 +106,14 @@ def test_the_plan_is_told_in_japanese(tmp_path, monkeypatch):
                         lambda path: type("Disk", (), {"free": 10**12})())  # fmt: skip
     plan = describe_plan(Project(tmp_path), Wishes(kind="cu126"))
     assert plan.endswith("About 3 GB to download, 8 GB on the disk.")
-    assert Catalogue(language="ja").said(plan) == (
+    assert JAPANESE_TEXTS.said(plan) == (
         "種類「cu126」が指定されました。\nNVIDIA カード（CUDA 12.6）用の PyTorch を使います。\n"
         "ダウンロードは約 3 GB、ディスクは 8 GB 必要です。"
     )
 
 
 def test_what_nobody_translated_stays_as_it_is():
-    japanese = Catalogue(language="ja")
-    assert japanese.said("An odd thing. Happened here.") == "An odd thing. Happened here."
-    assert japanese.said("The disk is full. An odd thing.") == (
+    assert JAPANESE_TEXTS.said("An odd thing. Happened here.") == "An odd thing. Happened here."
+    assert JAPANESE_TEXTS.said("The disk is full. An odd thing.") == (
         "ディスクがいっぱいです。\nAn odd thing."
     )

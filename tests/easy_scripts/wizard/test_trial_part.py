@@ -296,6 +296,7 @@ def test_the_stages_are_those_of_the_trial():
 # --- for real -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_real_trial_of_the_practice_model(on_page, tmp_path, monkeypatch):
     from scripts.core.files import CACHE_FOLDER
 
