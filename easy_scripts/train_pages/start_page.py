@@ -13,7 +13,7 @@ from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
-from easy_scripts.train_pages.opened import open_settings
+from easy_scripts.train_pages.opened import begin_new, keep_opened, open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
@@ -24,8 +24,6 @@ CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
-# What another LoRA has of its own.
-OF_ONE_LORA = ("output_name", "caption_prefix", "sample_prompts", "folder_repeats")
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
 
@@ -117,18 +115,14 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         self.wizard.facts.forget(*OF_LORA)
+        keep_opened(self.wizard, str(self.wizard.memory.get("opened_kind", "")))
         action()
         self.wizard.go_on()
 
     # --- ways ----------------------------------------------------------------------------
 
     def _new(self) -> None:
-        """What was baked already gives its base model and folders to the next LoRA, no more."""
-        facts, answers = self.wizard.facts, self.answers
-        if facts.baked:
-            answers.replace({name: value for name, value in answers.entered().items()
-                             if name not in OF_ONE_LORA})  # fmt: skip
-            facts.forget(*OF_LORA)
+        begin_new(self.wizard)
         self.wizard.go_on()
 
     def _again(self) -> None:

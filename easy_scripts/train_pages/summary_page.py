@@ -11,6 +11,7 @@ from typing import Any
 from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.graphics_card import find_card
+from easy_scripts.train_pages.opened import begin_new
 from easy_scripts.train_pages.plan_cost import cost_lines
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
@@ -58,6 +59,9 @@ class SummaryPage(Page):
             button.pack(side="left", padx=(0, theme.px(8)))
         self._queue_button = button
         self._said = ttk.Label(body, style="Good.TLabel", wraplength=theme.px(620))
+        label, place = self.wizard.access_key(self.texts("summary.next"), self._to_next)
+        self._next = ttk.Button(body, text=label, underline=place, style="Wide.TButton",
+                                command=self._to_next)  # fmt: skip
         self.answers.watch(self._changed)
 
     def _do(self, action: Any) -> None:
@@ -71,6 +75,7 @@ class SummaryPage(Page):
         label, place = self.wizard.access_key(self.texts(key), lambda: self._do(self._to_queue))
         self._queue_button.configure(text=label, underline=place)
         self._said.pack_forget()
+        self._next.pack_forget()
         self._ask()
         find_card(self.wizard, lambda _: self._show_facts())
 
@@ -85,12 +90,17 @@ class SummaryPage(Page):
         name = trigger_word(self.wizard) or _class_words(dataset)
         folder = Path(str(answers["train_data_dir"] or "lora"))
         answers.propose("output_name", _file_name(name or folder.name))
+        if self.wizard.facts.kind:  # what was opened draws the previews that it says, or none
+            return
         prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
         if prompt:
             answers.propose("sample_prompts", prompt)
-        times = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
-        if answers["sample_prompts"] and not any(answers[name] for name in times):
-            answers["sample_every_n_epochs"] = answers["save_every_n_epochs"] or 1
+        every = "sample_every_n_epochs"
+        if not answers["sample_prompts"]:
+            if answers.is_open(every):
+                answers.withdraw(every)
+        elif not (answers["sample_every_n_steps"] or answers["sample_at_first"]):
+            answers.propose(every, answers["save_every_n_epochs"] or 1)
 
     # --- the plan ------------------------------------------------------------------------
 
@@ -223,10 +233,18 @@ class SummaryPage(Page):
                 show_page(self.wizard, "queue")
                 return
             store.add(config)
+            self.wizard.facts.spent = True
             waiting = sum(bake.state == "waiting" for bake in store.read().bakes)
             self._say(self.texts("summary.queued", count=waiting))
+            self._next.pack(anchor="w", pady=(self.theme.px(8), 0), after=self._said)
+            self.frame.show(self._next)
         except SuiteError as error:
             self._say(self.texts.said(error), "Error.TLabel")
+
+    def _to_next(self) -> None:
+        if self.wizard.page is self and self._next.winfo_manager():
+            begin_new(self.wizard)
+            show_page(self.wizard, "base")
 
     def _say(self, text: str, style: str = "Good.TLabel") -> None:
         self._said.configure(text=text, style=style)
