@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import test_trial_part as trial_tests
 
+from easy_scripts.train_pages.graphics_card import Card
+
 this_pc, on_page = trial_tests.this_pc, trial_tests.on_page
 WRONG = "is no amount of memory. Write a number of gigabytes, such as 12, or leave it empty."
 
@@ -17,7 +19,7 @@ def test_a_wrong_amount_of_memory_is_told_and_bars_only_the_way_forward(on_page,
     assert robot.page.name == "kind" and f"“{text}” {WRONG}" in robot.seen()
     assert str(robot.page._card_line._wrong.cget("style")) == "Error.TLabel"
     assert robot.root.focus_get() is robot.page._card_line.field
-    assert robot.wizard.memory.get("choices", {}).get("memory") != text
+    assert not robot.wizard.memory.get("card_memory", {})
     robot.click("Back")
     assert robot.page.name == "pictures"
 
@@ -68,3 +70,18 @@ def test_every_row_made_by_hand_has_a_tip(on_page):
     robot.pump()
     assert "zyxcat" in tip(robot, robot.page.trigger.entry)
     assert "in one round" in tip(robot, robot.page._table._fields[0])
+
+
+def test_the_memory_of_another_card_takes_the_place_of_the_old_one_s(on_page):
+    robot = on_page()
+    assert robot.page._memory.get() == "12"
+    robot.page._memory.set("10")
+    robot.end()
+    robot = on_page()
+    assert robot.page._memory.get() == "10", "what a person said of this card stays"
+    robot.end()
+    robot = on_page(card=Card("NVIDIA GeForce RTX 4090", 24, True))
+    assert robot.page._memory.get() == "24"
+    robot.end()
+    robot = on_page(card=Card())
+    assert robot.page._memory.get() == "" and "of 24 GB" not in robot.seen()
