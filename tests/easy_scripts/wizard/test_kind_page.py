@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import test_trial_part as trial_tests
 
-from easy_scripts.train_pages.graphics_card import Card
+from easy_scripts.install.kinds import Gpu, Graphics
+from easy_scripts.train_pages.graphics_card import Card, card_of
 
 this_pc, on_page = trial_tests.this_pc, trial_tests.on_page
 WRONG = "is no amount of memory. Write a number of gigabytes, such as 12, or leave it empty."
@@ -85,3 +86,28 @@ def test_the_memory_of_another_card_takes_the_place_of_the_old_one_s(on_page):
     robot.end()
     robot = on_page(card=Card())
     assert robot.page._memory.get() == "" and "of 24 GB" not in robot.seen()
+
+
+UHD = Gpu("Intel(R) UHD Graphics 620", None, 1024, "intel")
+ARC = Gpu("Intel(R) Arc(TM) A770 Graphics", None, 16384, "intel")
+RTX = Gpu("NVIDIA GeForce RTX 3060 Ti", (8, 6), 8192)
+TITAN = Gpu("NVIDIA TITAN V", (7, 0), 12288)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "kind", "name", "gigabytes"),
+    [
+        ([UHD], None, "", None),
+        ([UHD], "cpu", "", None),
+        ([ARC, UHD], None, ARC.name, 16),
+        ([ARC, RTX], None, RTX.name, 8),
+        ([UHD, RTX], "cu126", RTX.name, 8),
+        ([ARC, RTX], "xpu", ARC.name, 16),
+        ([RTX], "cpu", "", None),
+        ([TITAN, RTX], "cu126", RTX.name, 8),
+    ],
+)
+def test_the_card_is_the_one_that_was_set_up_for(gpus, kind, name, gigabytes):
+    card = card_of(Graphics(tuple(gpus), (13, 0)), kind)
+    assert (card.name, card.memory_gb) == (name, gigabytes)
+    assert card.present == bool(name) and card.bf16 == (True if gigabytes == 8 else None)
