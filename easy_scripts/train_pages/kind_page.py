@@ -24,9 +24,6 @@ from scripts.settings.calibration import PLACE
 
 REPEATS = "folder_repeats"
 OWN = "own"  # the settings stay as they were opened
-REASONS = ("network_dim", "optimizer_type", "max_train_epochs", "train_batch_size",
-           "gradient_checkpointing", "resolution", "network_train_unet_only",
-           "fp8_base")  # fmt: skip
 
 
 class KindPage(Page):
@@ -195,15 +192,15 @@ class KindPage(Page):
             self._sentence.configure(text=self._own_sentence(situation))
             self._reasons.configure(text="")
             return
-        advice = advise(situation, PLACE)
+        advice = advise(situation)
         values = self._with_folders(advice, situation)
         self._fill(values)
         measured = self._trial.measured()
         self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
-        labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
-        reasons = [f"{labels[name]} – {self.texts.said(advice.reasons[name])}"
-                   for name in REASONS if name in advice.reasons
-                   and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
+        declared = self.answers.declared
+        reasons = [f"{self.texts.label(declared[name])} – {self.texts.said(reason)}"
+                   for name, reason in advice.reasons.items()
+                   if _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
             self._warning.configure(text="\n".join(map(self.texts.said, advice.warnings)))

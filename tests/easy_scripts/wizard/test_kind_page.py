@@ -111,3 +111,25 @@ def test_the_card_is_the_one_that_was_set_up_for(gpus, kind, name, gigabytes):
     card = card_of(Graphics(tuple(gpus), (13, 0)), kind)
     assert (card.name, card.memory_gb) == (name, gigabytes)
     assert card.present == bool(name) and card.bf16 == (True if gigabytes == 8 else None)
+
+
+def test_regularisation_pictures_double_the_steps(on_page):
+    robot = on_page()
+    answers = robot.wizard.answers
+    uses = answers["max_train_epochs"] * 10 * answers["folder_repeats"]["1_cat"]
+    assert uses == 1600 and answers["train_batch_size"] == 2
+    assert "About 800 steps" in robot.seen()
+    others = {"name": "1_cats", "is_reg": True, "repeats": 1, "pictures": 3, "class_tokens": "cats"}
+    robot.wizard.facts.dataset["folders"].append(others)
+    robot.page._apply()
+    robot.pump()
+    assert "About 1,600 steps" in robot.seen()
+
+
+def test_every_reason_of_the_advice_is_told_while_it_is_heeded(on_page):
+    robot = on_page()
+    told = robot.page._reasons.cget("text")
+    assert "Min-SNR gamma – 5 evens the training out" in told and "the text encoder" not in told
+    robot.wizard.answers["min_snr_gamma"] = 3
+    robot.page._apply()
+    assert "Min-SNR" not in robot.page._reasons.cget("text")
