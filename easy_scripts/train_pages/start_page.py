@@ -15,6 +15,7 @@ from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.train_pages.opened import begin_new, keep_opened, open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError
@@ -25,6 +26,7 @@ MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
+QUIET = ("renamed", "used", "not set")  # fates of keys that are folded away
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
 
 
@@ -178,6 +180,23 @@ class StartPage(Page):
         needed = ("pretrained_model_name_or_path", "train_data_dir")
         lacking = [name for name in needed if not self.answers[name] or name in facts["missing"]]
         self._show_report(lines, goes_on="start.to_base" if lacking else "start.to_summary")
+        self._fold_keys(facts["report"])
+
+    def _fold_keys(self, entries: list[dict[str, str]]) -> None:
+        """At the end of the report, folded away: the keys that ask for no attention."""
+        lines = []
+        for fate in QUIET:
+            keys = [f"{entry['key']} → {entry['setting']}" if fate == "renamed" else entry["key"]
+                    for entry in entries if entry["fate"] == fate]  # fmt: skip
+            key = f"start.keys_{fate.replace(' ', '_')}"
+            lines += [self.texts(key, keys=", ".join(keys))] if keys else []
+        if not lines:
+            return
+        fold = Fold(self._report, self.theme, self.texts("start.keys"))
+        fold.pack(fill="x")
+        for text in lines:
+            ttk.Label(fold.content, text=text, style="Muted.TLabel", font=CAPTION,
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 3))  # fmt: skip
 
     def _show_report(self, lines: list[tuple[str, str]], goes_on: str = "") -> None:
         theme, report = self.theme, self._report
