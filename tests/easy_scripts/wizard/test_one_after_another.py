@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from tkinter import ttk
+
 import pytest
 import test_train_wizard as wizard_tests
+from made_up_bake import MadeUpBake
 from picture_folders import draw_pictures
 from test_train_wizard import BASE
 
@@ -11,6 +15,7 @@ from easy_scripts import train
 from easy_scripts.train_pages.opened import open_settings
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.remembered import Memory
+from scripts.core.declare import as_config
 from scripts.core.events import Done, Saved
 
 this_pc = wizard_tests.this_pc
@@ -307,3 +312,39 @@ def test_an_opened_config_without_previews_gets_none(open_robot, folders, memory
         robot.until(lambda: not robot.page._asking.busy)
     answers = robot.wizard.answers
     assert (answers["sample_prompts"], answers["sample_every_n_epochs"]) == (None, None)
+
+
+def test_every_session_bakes_with_what_was_advised_for_its_pictures(
+    open_robot, folders, tmp_path, monkeypatch
+):
+    """From "A new LoRA" to what the training is given, twice: the choices stay, nothing else."""
+    bake = MadeUpBake(monkeypatch)
+    wanted = {"network_dim": 64, "network_alpha": 32, "train_batch_size": 2, "clip_skip": 1,
+              "optimizer_type": "AdamW8bit", "unet_lr": 1e-4, "text_encoder_lr": 5e-5,
+              "min_snr_gamma": 5.0, "resolution": [512, 512], "mixed_precision": "bf16",
+              "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"}}  # fmt: skip
+    own = {
+        "zyxcat": {"folder_repeats": {"1_cat": 25}, "max_train_epochs": 10,
+                   "save_every_n_epochs": 1, "sample_every_n_epochs": 1,
+                   "sample_prompts": "zyxcat, on grass", "output_name": "zyxcat"},
+        "qwqdog": {"folder_repeats": None, "max_train_epochs": 25, "save_every_n_epochs": 3,
+                   "sample_every_n_epochs": 3, "sample_prompts": "qwqdog, on grass",
+                   "output_name": "qwqdog"},
+    }  # fmt: skip
+    for word, of_its_own in own.items():
+        robot = open_robot(train.PLAN, {FOLDER: folders[word], "output_dir": str(tmp_path),
+                                        "pretrained_model_name_or_path": str(BASE)})  # fmt: skip
+        robot.click("Start here")
+        robot.click("Next")
+        robot.until(lambda robot=robot: robot.page.name == "pictures")
+        wait(robot)
+        robot.click("Next")
+        if word == "zyxcat":
+            robot.click("A style", ttk.Radiobutton)
+        robot.click("Next")
+        robot.click("Start")
+        robot.until(lambda robot=robot: robot.page.name == "bake", "the bake begins")
+        settings = as_config(train.read(json.loads(json.dumps(bake.config))))
+        assert {name: bake.config.get(name) for name in of_its_own} == of_its_own
+        assert {name: settings[name] for name in wanted} == wanted
+        robot.end()
