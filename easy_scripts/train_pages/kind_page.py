@@ -10,7 +10,7 @@ from typing import Any
 from easy_scripts.train_pages.card_line import CardLine
 from easy_scripts.train_pages.graphics_card import Card, find_card
 from easy_scripts.train_pages.kind_words import in_words, time_in_words
-from easy_scripts.train_pages.opened import keep_opened
+from easy_scripts.train_pages.opened import APPLIED, keep_opened
 from easy_scripts.train_pages.trial_part import BATCH, TrialPart
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
@@ -35,7 +35,6 @@ class KindPage(Page):
         """The choices, the sentence, the reasons folded away."""
         theme, kept = self.theme, self.wizard.memory.get("choices", {})
         self._found: str | None = None  # the memory of the card; None: not looked for yet
-        self._applied: dict[str, Any] = self.wizard.memory.get("applied", {})  # advice, as entered
         self._kind = tkinter.StringVar(body, self._kept_kind())
         effort = kept.get("effort")
         self._effort = tkinter.StringVar(body, effort if effort in EFFORTS else EFFORTS[1])
@@ -239,7 +238,8 @@ class KindPage(Page):
 
     def _fill(self, values: dict[str, Any]) -> None:
         """Enter the advice, but leave alone what was set by hand or came from a config."""
-        fresh, applied, declared = {}, self._applied, self.answers.declared
+        applied = self.wizard.memory.get(APPLIED, {})
+        fresh, declared = {}, self.answers.declared
         stale = {name: declared[name].default for name in applied
                  if name in declared and name not in (*values, REPEATS)}  # fmt: skip
         for name, value in {**stale, **values}.items():
@@ -253,8 +253,7 @@ class KindPage(Page):
             fresh["network_alpha"] = None  # half of the size that was set by hand
         self._follow_amount(fresh)
         self.answers.update(fresh)
-        self._applied = {**applied, **fresh}
-        self.wizard.memory.keep("applied", self._applied)
+        self.wizard.memory.keep(APPLIED, {**applied, **fresh})
 
     def _batch_is_chosen(self, now: Any) -> bool:
         """Whether a trial's finding was taken; one that was changed since then counts no more."""

@@ -9,6 +9,7 @@ from typing import Any
 from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.wizard.window import Wizard
 
+APPLIED = "applied"  # in the memory: what advice has entered, which it may change again
 # What another LoRA has of its own.
 OF_ONE_LORA = {"output_name", "caption_prefix", "sample_prompts", "folder_repeats"}
 

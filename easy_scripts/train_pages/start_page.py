@@ -13,7 +13,7 @@ from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
-from easy_scripts.train_pages.opened import begin_new, keep_opened, open_settings
+from easy_scripts.train_pages.opened import APPLIED, begin_new, keep_opened, open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
@@ -168,6 +168,8 @@ class StartPage(Page):
             self._show_report([(answer.problem, "Error.TLabel")])
             return
         open_settings(self.wizard, answer.facts["settings"])
+        self.answers.by_hand.update(answer.facts["settings"])  # what it says was somebody's choice
+        self.wizard.memory.keep(APPLIED, {})  # and no advice, even where that was the same
         facts = answer.facts
         lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]
         lines += [(f"{name}: {text}", "Error.TLabel") for name, text in facts["problems"].items()]

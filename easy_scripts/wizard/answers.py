@@ -20,7 +20,8 @@ class Answers:
     """Raw values of the settings of `settings_class`; what is not entered has its default."""
 
     def __init__(self, settings_class: type, values: Mapping[str, Any] | None = None) -> None:
-        self.by_hand: set[str] = set()  # names that a person wrote, be it to the default or nothing
+        # Names that a person wrote, here or in a config, be it to the default or to nothing.
+        self.by_hand: set[str] = set()
         self.declared = declarations(settings_class)
         self._values: dict[str, Any] = {}
         self._proposed: dict[str, Any] = {}
