@@ -23,6 +23,7 @@ from scripts.core.events import Problem
 from scripts.core.files import FORBIDDEN_IN_NAMES, write_text
 from scripts.settings.calibration import PLACE
 
+PROMPTS = "sample_prompts"
 LONGEST_NAME = 60
 LONGEST_PROMPT = 160
 
@@ -41,10 +42,11 @@ class SummaryPage(Page):
         self._plan: dict[str, Any] | None = None
         for name in ("output_name", "output_dir"):
             self.add_row(body, name)
-        row = TextRow(body, self.wizard, self.answers.declared["sample_prompts"])
+        row = TextRow(body, self.wizard, self.answers.declared[PROMPTS])
         row.frame.pack(fill="x", pady=(0, theme.px(12)))
         row.input().configure(width=38)
-        self.rows["sample_prompts"] = row
+        self.rows[PROMPTS] = row
+        self.answers.watch(self._propose_when, PROMPTS)
         self._card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
         self._card.pack(fill="x", pady=(0, theme.px(10)))
         self._unusual = ttk.Frame(body)
@@ -90,13 +92,18 @@ class SummaryPage(Page):
         name = trigger_word(self.wizard) or _class_words(dataset)
         folder = Path(str(answers["train_data_dir"] or "lora"))
         answers.propose("output_name", _file_name(name or folder.name))
-        if self.wizard.facts.kind:  # what was opened draws the previews that it says, or none
-            return
         prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
-        if prompt:
-            answers.propose("sample_prompts", prompt)
-        every = "sample_every_n_epochs"
-        if not answers["sample_prompts"]:
+        if prompt and not self.wizard.facts.kind:
+            answers.propose(PROMPTS, prompt)
+        self._propose_when()
+
+    def _propose_when(self) -> None:
+        """When to draw previews; what was opened says that itself, unless the prompt was typed."""
+        answers, every = self.answers, "sample_every_n_epochs"
+        opened = self.wizard.facts.kind and PROMPTS not in answers.by_hand
+        if opened or self.wizard.page is not self:
+            return
+        if not answers[PROMPTS]:
             if answers.is_open(every):
                 answers.withdraw(every)
         elif not (answers["sample_every_n_steps"] or answers["sample_at_first"]):

@@ -312,6 +312,10 @@ def test_an_opened_config_without_previews_gets_none(open_robot, folders, memory
         robot.until(lambda: not robot.page._asking.busy)
     answers = robot.wizard.answers
     assert (answers["sample_prompts"], answers["sample_every_n_epochs"]) == (None, None)
+    robot.page.rows["sample_prompts"].variable.set("a dog")
+    assert answers["sample_every_n_epochs"] == 1, "who types a prompt wants to see it drawn"
+    robot.page.rows["sample_prompts"].variable.set("")
+    assert answers["sample_every_n_epochs"] is None
 
 
 def test_every_session_bakes_with_what_was_advised_for_its_pictures(
