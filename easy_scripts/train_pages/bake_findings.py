@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What belongs to the LoRA that is being made: no other one's settings may find it.
 OF_LORA = ("dataset", "trigger", "of_folder", "advised_repeats", "chosen_batch", "queued", "kind",
-           "baked", "planned")  # fmt: skip
+           "spent", "planned")  # fmt: skip
 
 
 @dataclass
@@ -35,10 +35,11 @@ class BakeFindings(Findings):
         advised_repeats: what the advice entered as folder_repeats (kind page).
         chosen_batch: the batch that a trial was followed in (trial part).
         queued: the id in the queue of the bake that is being edited (queue page).
-        kind: the kind that the kind page is to show first; it takes it.
+        kind: of settings that were opened, the kind chosen since: "own" at first (kind page).
         planned: the plan of `scripts.train --plan` (summary page), for who has skipped the pages
             of base model and pictures.
-        baked: these settings have been baked with (bake page).
+        spent: these settings belong to a LoRA that was baked, queued or opened: a new one starts
+            without what is that one's own (bake page, summary page, `open_settings`).
 
     Handed to the bake page, which takes them:
         bake_kind: practice or queue in place of a bake; resume: the state to go on from;
@@ -59,7 +60,7 @@ class BakeFindings(Findings):
     queued: str = ""
     kind: str = ""
     planned: dict[str, Any] = field(default_factory=dict)
-    baked: bool = False
+    spent: bool = False
     bake_kind: str = ""
     resume: str = ""
     attach: KeptBake | None = None

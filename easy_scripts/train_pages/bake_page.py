@@ -86,7 +86,7 @@ class BakePage(WorkPage):
         elif self._kind == BAKE and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
             self.wizard.memory.keep("last_trigger", trigger_word(self.wizard))
-            facts.baked = True
+            facts.spent = True
         self._catching_up = bool(self._attached)  # all its events so far come at once
         super().enter()
         self._catching_up = False

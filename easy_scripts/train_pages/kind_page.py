@@ -10,6 +10,7 @@ from typing import Any
 from easy_scripts.train_pages.card_line import CardLine
 from easy_scripts.train_pages.graphics_card import Card, find_card
 from easy_scripts.train_pages.kind_words import in_words, time_in_words
+from easy_scripts.train_pages.opened import APPLIED, keep_opened
 from easy_scripts.train_pages.trial_part import BATCH, TrialPart
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.page import Page
@@ -23,9 +24,6 @@ from scripts.settings.calibration import PLACE
 
 REPEATS = "folder_repeats"
 OWN = "own"  # the settings stay as they were opened
-REASONS = ("network_dim", "optimizer_type", "max_train_epochs", "train_batch_size",
-           "gradient_checkpointing", "resolution", "network_train_unet_only",
-           "fp8_base")  # fmt: skip
 
 
 class KindPage(Page):
@@ -36,13 +34,12 @@ class KindPage(Page):
     def build(self, body: ttk.Frame) -> None:
         """The choices, the sentence, the reasons folded away."""
         theme, kept = self.theme, self.wizard.memory.get("choices", {})
-        self._applied: dict[str, Any] = self.wizard.memory.get("applied", {})  # advice, as entered
-        kind = self.wizard.facts.kind or kept.get("kind")
-        self._kind = tkinter.StringVar(body, kind if kind in (*KINDS, OWN) else KINDS[0])
+        self._found: str | None = None  # the memory of the card; None: not looked for yet
+        self._kind = tkinter.StringVar(body, self._kept_kind())
         effort = kept.get("effort")
         self._effort = tkinter.StringVar(body, effort if effort in EFFORTS else EFFORTS[1])
         self._preset = tkinter.StringVar(body, kept.get("preset", "standard"))
-        self._memory = tkinter.StringVar(body, str(kept.get("memory", "")))
+        self._memory = tkinter.StringVar(body)
         self._own = self._choices(body, "kind.what", self._kind, KINDS, columns=2)
         self._add_own()
         self._efforts = self._choices(body, "kind.effort", self._effort, EFFORTS, columns=3)
@@ -62,6 +59,7 @@ class KindPage(Page):
         link = ttk.Button(content, text=self.texts("kind.all"), style="Wide.TButton",
                           command=self._to_all)  # fmt: skip
         link.pack(anchor="w", pady=(theme.px(10), 0))
+        self._memory.trace_add("write", lambda *_: self._keep_memory())
         for variable in (self._kind, self._effort, self._preset, self._memory):
             variable.trace_add("write", lambda *_: self._apply())
 
@@ -116,12 +114,20 @@ class KindPage(Page):
 
     def enter(self) -> None:
         """Look for the card, and apply the choices to what is known now."""
-        opened = self.wizard.facts.take("kind")
+        opened = self.wizard.facts.kind
         if opened:
             self._kind.set(opened)
-        if opened or self._kind.get() == OWN:
             self._own_button.grid()
+        else:
+            self._own_button.grid_remove()
+            if self._kind.get() == OWN:
+                self._kind.set(self._kept_kind())
         find_card(self.wizard, self._take_card)
+
+    def _kept_kind(self) -> str:
+        """The kind that was chosen last time."""
+        kind = self.wizard.memory.get("choices", {}).get("kind")
+        return kind if kind in KINDS else KINDS[0]
 
     def may_leave(self) -> bool:
         """Ask whether a trial that runs may be ended."""
@@ -138,9 +144,20 @@ class KindPage(Page):
 
     def _take_card(self, card: Card) -> None:
         self._card_line.name(card.name if card.present else self.texts("kind.no_card"))
-        if card.memory_gb and not self._memory.get():
-            self._memory.set(f"{card.memory_gb:g}")
+        typed = self._memory.get() if self._found is None else ""
+        self._found = f"{card.memory_gb:g}" if card.memory_gb else ""
+        kept = self.wizard.memory.get("card_memory", {})
+        known = str(kept.get("gb", "")) if kept.get("card") == card.name else self._found
+        self._memory.set(typed or known)
         self._apply()
+
+    def _keep_memory(self) -> None:
+        """What a person says of the memory of this very card."""
+        if self._found is None or self._card_line.problem:
+            return
+        text, card = self._memory.get(), self.wizard.facts.card
+        kept = {} if text == self._found else {"card": card.name, "gb": text}
+        self.wizard.memory.keep("card_memory", kept)
 
     # --- from choices to settings --------------------------------------------------------
 
@@ -161,27 +178,28 @@ class KindPage(Page):
     def _apply(self) -> None:
         if self.wizard.facts.card is None:
             return
-        choices = {"kind": self._kind, "effort": self._effort, "preset": self._preset,
-                   "memory": self._memory}  # fmt: skip
-        if self._card_line.problem is None:
-            kept = {name: choice.get() for name, choice in choices.items()}
-            self.wizard.memory.keep("choices", kept)
+        own = self._kind.get() == OWN
+        self.wizard.memory.keep("choices", {
+            "kind": self._kept_kind() if own else self._kind.get(), "effort": self._effort.get(),
+            "preset": self._preset.get()})  # fmt: skip
+        if self.wizard.facts.kind:
+            keep_opened(self.wizard, self._kind.get())
         self._warning.pack_forget()
         situation = self._situation()
-        if self._kind.get() == OWN:
+        if own:
             self._show_trial()
             self._sentence.configure(text=self._own_sentence(situation))
             self._reasons.configure(text="")
             return
-        advice = advise(situation, PLACE)
+        advice = advise(situation)
         values = self._with_folders(advice, situation)
         self._fill(values)
         measured = self._trial.measured()
         self._sentence.configure(text=in_words(self.wizard, advice, situation, PLACE, measured))
-        labels = {name: self.texts.label(self.answers.declared[name]) for name in REASONS}
-        reasons = [f"{labels[name]} – {self.texts.said(advice.reasons[name])}"
-                   for name in REASONS if name in advice.reasons
-                   and _same(self.answers[name], advice.values.get(name))]  # fmt: skip
+        declared = self.answers.declared
+        reasons = [f"{self.texts.label(declared[name])} – {self.texts.said(reason)}"
+                   for name, reason in advice.reasons.items()
+                   if _same(self.answers[name], advice.values.get(name))]  # fmt: skip
         self._reasons.configure(text="\n".join(f"•  {reason}" for reason in reasons))
         if advice.warnings:
             self._warning.configure(text="\n".join(map(self.texts.said, advice.warnings)))
@@ -220,19 +238,22 @@ class KindPage(Page):
 
     def _fill(self, values: dict[str, Any]) -> None:
         """Enter the advice, but leave alone what was set by hand or came from a config."""
-        fresh, applied = {}, self._applied
-        for name, value in values.items():
-            now, entry = self.answers[name], self.answers.declared[name]
+        applied = self.wizard.memory.get(APPLIED, {})
+        fresh, declared = {}, self.answers.declared
+        stale = {name: declared[name].default for name in applied
+                 if name in declared and name not in (*values, REPEATS)}  # fmt: skip
+        for name, value in {**stale, **values}.items():
+            now, entry = self.answers[name], declared[name]
             if name == BATCH and self._batch_is_chosen(now):
                 continue
-            if now in (None, entry.default) or _same(now, applied.get(name)):
+            untouched = now in (None, entry.default) and name not in self.answers.by_hand
+            if untouched or _same(now, applied.get(name)):
                 fresh[name] = value
         if "network_dim" not in fresh and "network_alpha" in fresh:
             fresh["network_alpha"] = None  # half of the size that was set by hand
         self._follow_amount(fresh)
         self.answers.update(fresh)
-        self._applied = {**applied, **fresh}
-        self.wizard.memory.keep("applied", self._applied)
+        self.wizard.memory.keep(APPLIED, {**applied, **fresh})
 
     def _batch_is_chosen(self, now: Any) -> bool:
         """Whether a trial's finding was taken; one that was changed since then counts no more."""
@@ -244,7 +265,7 @@ class KindPage(Page):
     def _follow_amount(self, fresh: dict[str, Any]) -> None:
         """Few rounds of many pictures are all kept; of many rounds about ten."""
         epochs = fresh.get("max_train_epochs")
-        if epochs:
+        if epochs and "save_every_n_epochs" in fresh:
             fresh["save_every_n_epochs"] = max(1, math.ceil(epochs / 10))
 
     # --- going on ------------------------------------------------------------------------

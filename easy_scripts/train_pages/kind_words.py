@@ -40,8 +40,8 @@ def in_words(
         parts.append(texts("kind.slow"))
     else:
         needed = f"{cost.memory_bytes / 1e9:.1f}"
-        if advice.memory_gb:
-            parts.append(texts("kind.needs", gb=needed, of=f"{advice.memory_gb:g}"))
+        if situation.memory_gb:
+            parts.append(texts("kind.needs", gb=needed, of=f"{situation.memory_gb:g}"))
         else:
             parts.append(texts("kind.needs_alone", gb=needed))
     if advice.shrink_to:
@@ -72,8 +72,11 @@ def read_answers(
 
 
 def _uses(wizard: Wizard, advice: Advice, situation: Situation) -> int:
-    """How often pictures are looked at in a round."""
-    folders, advised = wizard.facts.all_folders, wizard.facts.advised_repeats
-    if not folders or (advised and wizard.answers["folder_repeats"] == advised):
-        return advice.repeats * situation.pictures
-    return sum(one["repeats"] * one["pictures"] for one in folders)
+    """How often pictures are looked at in a round: with regularisation pictures twice as often, as
+    these are repeated until they are as many."""
+    facts, advised = wizard.facts, wizard.facts.advised_repeats
+    if not facts.folders or (advised and wizard.answers["folder_repeats"] == advised):
+        uses = advice.repeats * situation.pictures
+    else:
+        uses = sum(one["repeats"] * one["pictures"] for one in facts.folders)
+    return uses * (2 if any(one["is_reg"] and one["pictures"] for one in facts.all_folders) else 1)

@@ -9,15 +9,38 @@ from typing import Any
 from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.wizard.window import Wizard
 
+APPLIED = "applied"  # in the memory: what advice has entered, which it may change again
+# What another LoRA has of its own.
+OF_ONE_LORA = {"output_name", "caption_prefix", "sample_prompts", "folder_repeats"}
+
 
 def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:
     """Replace all answers; what comes from elsewhere is not overruled by advice or proposals."""
     wizard.facts.forget(*OF_LORA)
     wizard.answers.replace(as_entered(values))
-    wizard.facts.kind = "own"
+    wizard.facts.spent = True
+    keep_opened(wizard, "own")
     if values == wizard.memory.get("last", {}):
         wizard.facts.trigger = wizard.memory.get("last_trigger", "")
     wizard.draft.begin()
+
+
+def keep_opened(wizard: Wizard, kind: str) -> None:
+    """The kind chosen for settings that were opened, "" for others; kept with their draft."""
+    wizard.facts.kind = kind
+    wizard.memory.keep("opened_kind", kind)
+
+
+def begin_new(wizard: Wizard) -> None:
+    """Settings that belong to another LoRA give the next one their base model and folders, and what
+    was set by hand, but nothing that only that LoRA has."""
+    answers = wizard.answers
+    if wizard.facts.spent:
+        entered = answers.entered().items()
+        answers.replace({name: value for name, value in entered if name not in OF_ONE_LORA},
+                        answers.by_hand - OF_ONE_LORA)  # fmt: skip
+        wizard.facts.forget(*OF_LORA)
+    keep_opened(wizard, wizard.facts.kind)
 
 
 def as_entered(values: Mapping[str, Any]) -> dict[str, Any]:

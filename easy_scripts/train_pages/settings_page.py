@@ -171,7 +171,7 @@ class AllSettingsPage(Page):
         return row
 
     def _reset(self, name: str) -> None:
-        self.answers[name] = self.answers.declared[name].default
+        self.rows[name].write(self.answers.declared[name].default)
         self.rows[name].show_error(None)
 
     def _mark(self) -> None:

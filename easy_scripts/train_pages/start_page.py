@@ -13,8 +13,9 @@ from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
-from easy_scripts.train_pages.opened import open_settings
+from easy_scripts.train_pages.opened import APPLIED, begin_new, keep_opened, open_settings
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
+from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError
@@ -24,9 +25,8 @@ CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
 OUTPUT_FOLDER = PROJECT_FOLDER / "output"
-# What another LoRA has of its own.
-OF_ONE_LORA = ("output_name", "caption_prefix", "sample_prompts", "folder_repeats")
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
+QUIET = ("renamed", "used", "not set")  # fates of keys that are folded away
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
 
 
@@ -117,18 +117,14 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         self.wizard.facts.forget(*OF_LORA)
+        keep_opened(self.wizard, str(self.wizard.memory.get("opened_kind", "")))
         action()
         self.wizard.go_on()
 
     # --- ways ----------------------------------------------------------------------------
 
     def _new(self) -> None:
-        """What was baked already gives its base model and folders to the next LoRA, no more."""
-        facts, answers = self.wizard.facts, self.answers
-        if facts.baked:
-            answers.replace({name: value for name, value in answers.entered().items()
-                             if name not in OF_ONE_LORA})  # fmt: skip
-            facts.forget(*OF_LORA)
+        begin_new(self.wizard)
         self.wizard.go_on()
 
     def _again(self) -> None:
@@ -172,6 +168,8 @@ class StartPage(Page):
             self._show_report([(answer.problem, "Error.TLabel")])
             return
         open_settings(self.wizard, answer.facts["settings"])
+        self.answers.by_hand.update(answer.facts["settings"])  # what it says was somebody's choice
+        self.wizard.memory.keep(APPLIED, {})  # and no advice, even where that was the same
         facts = answer.facts
         lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]
         lines += [(f"{name}: {text}", "Error.TLabel") for name, text in facts["problems"].items()]
@@ -184,6 +182,23 @@ class StartPage(Page):
         needed = ("pretrained_model_name_or_path", "train_data_dir")
         lacking = [name for name in needed if not self.answers[name] or name in facts["missing"]]
         self._show_report(lines, goes_on="start.to_base" if lacking else "start.to_summary")
+        self._fold_keys(facts["report"])
+
+    def _fold_keys(self, entries: list[dict[str, str]]) -> None:
+        """At the end of the report, folded away: the keys that ask for no attention."""
+        lines = []
+        for fate in QUIET:
+            keys = [f"{entry['key']} → {entry['setting']}" if fate == "renamed" else entry["key"]
+                    for entry in entries if entry["fate"] == fate]  # fmt: skip
+            key = f"start.keys_{fate.replace(' ', '_')}"
+            lines += [self.texts(key, keys=", ".join(keys))] if keys else []
+        if not lines:
+            return
+        fold = Fold(self._report, self.theme, self.texts("start.keys"))
+        fold.pack(fill="x")
+        for text in lines:
+            ttk.Label(fold.content, text=text, style="Muted.TLabel", font=CAPTION,
+                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 3))  # fmt: skip
 
     def _show_report(self, lines: list[tuple[str, str]], goes_on: str = "") -> None:
         theme, report = self.theme, self._report

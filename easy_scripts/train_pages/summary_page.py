@@ -11,6 +11,7 @@ from typing import Any
 from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.graphics_card import find_card
+from easy_scripts.train_pages.opened import begin_new
 from easy_scripts.train_pages.plan_cost import cost_lines
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
@@ -22,6 +23,7 @@ from scripts.core.events import Problem
 from scripts.core.files import FORBIDDEN_IN_NAMES, write_text
 from scripts.settings.calibration import PLACE
 
+PROMPTS = "sample_prompts"
 LONGEST_NAME = 60
 LONGEST_PROMPT = 160
 
@@ -40,10 +42,11 @@ class SummaryPage(Page):
         self._plan: dict[str, Any] | None = None
         for name in ("output_name", "output_dir"):
             self.add_row(body, name)
-        row = TextRow(body, self.wizard, self.answers.declared["sample_prompts"])
+        row = TextRow(body, self.wizard, self.answers.declared[PROMPTS])
         row.frame.pack(fill="x", pady=(0, theme.px(12)))
         row.input().configure(width=38)
-        self.rows["sample_prompts"] = row
+        self.rows[PROMPTS] = row
+        self.answers.watch(self._propose_when, PROMPTS)
         self._card = ttk.Frame(body, style="Card.TFrame", padding=theme.px(14))
         self._card.pack(fill="x", pady=(0, theme.px(10)))
         self._unusual = ttk.Frame(body)
@@ -58,6 +61,9 @@ class SummaryPage(Page):
             button.pack(side="left", padx=(0, theme.px(8)))
         self._queue_button = button
         self._said = ttk.Label(body, style="Good.TLabel", wraplength=theme.px(620))
+        label, place = self.wizard.access_key(self.texts("summary.next"), self._to_next)
+        self._next = ttk.Button(body, text=label, underline=place, style="Wide.TButton",
+                                command=self._to_next)  # fmt: skip
         self.answers.watch(self._changed)
 
     def _do(self, action: Any) -> None:
@@ -71,6 +77,7 @@ class SummaryPage(Page):
         label, place = self.wizard.access_key(self.texts(key), lambda: self._do(self._to_queue))
         self._queue_button.configure(text=label, underline=place)
         self._said.pack_forget()
+        self._next.pack_forget()
         self._ask()
         find_card(self.wizard, lambda _: self._show_facts())
 
@@ -86,11 +93,21 @@ class SummaryPage(Page):
         folder = Path(str(answers["train_data_dir"] or "lora"))
         answers.propose("output_name", _file_name(name or folder.name))
         prompt = _prompt(dataset, str(answers["caption_prefix"] or ""))
-        if prompt:
-            answers.propose("sample_prompts", prompt)
-        times = ("sample_every_n_epochs", "sample_every_n_steps", "sample_at_first")
-        if answers["sample_prompts"] and not any(answers[name] for name in times):
-            answers["sample_every_n_epochs"] = answers["save_every_n_epochs"] or 1
+        if prompt and not self.wizard.facts.kind:
+            answers.propose(PROMPTS, prompt)
+        self._propose_when()
+
+    def _propose_when(self) -> None:
+        """When to draw previews; what was opened says that itself, unless the prompt was typed."""
+        answers, every = self.answers, "sample_every_n_epochs"
+        opened = self.wizard.facts.kind and PROMPTS not in answers.by_hand
+        if opened or self.wizard.page is not self:
+            return
+        if not answers[PROMPTS]:
+            if answers.is_open(every):
+                answers.withdraw(every)
+        elif not (answers["sample_every_n_steps"] or answers["sample_at_first"]):
+            answers.propose(every, answers["save_every_n_epochs"] or 1)
 
     # --- the plan ------------------------------------------------------------------------
 
@@ -223,10 +240,18 @@ class SummaryPage(Page):
                 show_page(self.wizard, "queue")
                 return
             store.add(config)
+            self.wizard.facts.spent = True
             waiting = sum(bake.state == "waiting" for bake in store.read().bakes)
             self._say(self.texts("summary.queued", count=waiting))
+            self._next.pack(anchor="w", pady=(self.theme.px(8), 0), after=self._said)
+            self.frame.show(self._next)
         except SuiteError as error:
             self._say(self.texts.said(error), "Error.TLabel")
+
+    def _to_next(self) -> None:
+        if self.wizard.page is self and self._next.winfo_manager():
+            begin_new(self.wizard)
+            show_page(self.wizard, "base")
 
     def _say(self, text: str, style: str = "Good.TLabel") -> None:
         self._said.configure(text=text, style=style)

@@ -5,7 +5,7 @@ Rows write here and read from here, pages look at it, the draft and the run's co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,12 +13,15 @@ from scripts.core.declare import declarations, read_value
 from scripts.core.errors import SettingError
 
 Watcher = Callable[[], None]
+OUTPUTS = ("output folder", "output file")  # kinds of paths without which nothing can be saved
 
 
 class Answers:
     """Raw values of the settings of `settings_class`; what is not entered has its default."""
 
     def __init__(self, settings_class: type, values: Mapping[str, Any] | None = None) -> None:
+        # Names that a person wrote, here or in a config, be it to the default or to nothing.
+        self.by_hand: set[str] = set()
         self.declared = declarations(settings_class)
         self._values: dict[str, Any] = {}
         self._proposed: dict[str, Any] = {}
@@ -52,18 +55,21 @@ class Answers:
     def is_open(self, name: str) -> bool:
         """Whether nobody has chosen this value: it is unset, or as it was proposed."""
         entry, value = self.declared[name], self[name]
-        if value in ("", None) and (entry.path or not entry.optional):
+        if value in ("", None) and (entry.path in OUTPUTS or not entry.optional):
             return True  # it must be something
-        return value == self._proposed.get(name, entry.default)
+        return name not in self.by_hand and value == self._proposed.get(name, entry.default)
 
     def withdraw(self, name: str) -> None:
         """Forget what was entered or proposed for a setting."""
         self._proposed.pop(name, None)
+        self.by_hand.discard(name)
         self[name] = self.declared[name].default
 
-    def replace(self, values: Mapping[str, Any]) -> None:
-        """Forget everything entered and proposed, and enter `values`."""
+    def replace(self, values: Mapping[str, Any], by_hand: Iterable[str] = ()) -> None:
+        """Forget everything entered and proposed, and enter `values`; `by_hand` are the names that
+        a person wrote."""
         self._proposed.clear()
+        self.by_hand = set(by_hand)
         defaults = {name: entry.default for name, entry in self.declared.items()}
         self.update({**defaults, **values})
 

@@ -25,6 +25,7 @@ class Draft:
         self._job: str | None = None
         self._begun: dict[str, Any] | None = None  # what was there before anything was entered
         self.before: dict[str, Any] = memory.get("draft", {})
+        self._by_hand: list[str] = memory.get("by_hand", [])
 
     def follow(self) -> None:
         """Keep every change from now on."""
@@ -43,7 +44,7 @@ class Draft:
 
     def use(self, begun: Mapping[str, Any]) -> None:
         """Go on with what was kept last time; the rest is as in `begun`."""
-        self._answers.replace({**begun, **self.before})
+        self._answers.replace({**begun, **self.before}, self._by_hand)
         self.count()
 
     def _later(self) -> None:
@@ -58,3 +59,4 @@ class Draft:
         if entered and entered != self._begun:
             self._begun = None
             self._memory.keep("draft", entered)
+            self._memory.keep("by_hand", sorted(self._answers.by_hand))

@@ -153,6 +153,7 @@ class Row:
 
     def write(self, value: Any) -> None:
         """Take over what was entered."""
+        self.answers.by_hand.add(self.setting.name)
         self.answers[self.setting.name] = value
         if self._error:
             self.check()

@@ -4,17 +4,14 @@ pictures.
     advice = advise(Situation(kind="character", effort="balanced", family="sdxl", pictures=30,
                               memory_gb=12))
     advice.values          # settings by name, for read_train_settings
-    advice.reasons         # a sentence for each
-    advice.sentence()      # about 1,500 steps; about 8.1 of 12 GB
+    advice.reasons         # sentences, by the setting that they are for
 
 The rules are the tables of `advice_tables`. Learning rates are those for batch sizes of 1 and 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scripts.settings.advice_tables import (
@@ -27,16 +24,14 @@ from scripts.settings.advice_tables import (
     PRESETS,
     EffortRule,
 )
-from scripts.settings.calibration import PLACE
-from scripts.settings.cost import cost_of_step, memory_needed, usual_side
-from scripts.settings.memory_estimate import ERROR, GB
+from scripts.settings.cost import memory_needed, usual_side
+from scripts.settings.memory_estimate import GB
 
 
 @dataclass(frozen=True)
 class Situation:
     """What is known. `memory_gb` None: no graphics card is known. `device` as the training names
-    it. `family` sd1, sd2 or sdxl. `anime` None: judged by `model_name`. `eight_bit`: whether 8-bit
-    optimisers work here."""
+    it. `family` sd1, sd2 or sdxl. `eight_bit`: whether 8-bit optimisers work here."""
 
     kind: str
     effort: str
@@ -46,7 +41,6 @@ class Situation:
     preset: str = "standard"
     v_prediction: bool = False
     has_tags: bool = True
-    anime: bool | None = None
     model_name: str = ""
     bf16: bool | None = None
     device: str = ""
@@ -56,45 +50,17 @@ class Situation:
 
 @dataclass(frozen=True)
 class Advice:
-    """Settings with their reasons, and what the bake will cost.
-
-    `repeats` belong to the picture folders (0 is never given); `memory_bytes` is an estimate with
-    an error of `memory_estimate.ERROR`, or measured; `seconds` None: nothing is known yet.
-    """
+    """Settings with their reasons. `repeats` belong to the picture folders; 0 is never given."""
 
     values: dict[str, Any]
     reasons: dict[str, str]
     repeats: int
-    steps: int
-    memory_bytes: float
-    memory_gb: float | None
-    memory_is_measured: bool = False
-    seconds: float | None = None
-    seconds_are_exact: bool = False
-    device: str = ""
     shrink_to: int | None = None
     warnings: tuple[str, ...] = ()
 
-    def sentence(self) -> str:
-        """What it will be, in a plain sentence."""
-        parts = [f"About {_rounded(self.steps):,} steps"]
-        name = self.device.partition(",")[0].replace("NVIDIA GeForce ", "")
-        place = f"on your {name} " if name else ""
-        if self.seconds is not None:
-            surely = "about" if self.seconds_are_exact else "very roughly"
-            parts.append(f"{place}{surely} {_duration(self.seconds)}")
-            place = ""
-        needed = f"{'' if self.memory_is_measured else 'about '}{self.memory_bytes / GB:.1f}"
-        card = f" of {self.memory_gb:g}" if self.memory_gb else ""
-        parts.append(f"{place}{needed}{card} GB")
-        text = parts[0] + "; " + ", ".join(parts[1:]) + "."
-        if self.shrink_to:
-            text += f" Then make it smaller, to dim {self.shrink_to}."
-        return text
 
-
-def advise(situation: Situation, place: Path = PLACE) -> Advice:
-    """The settings for a situation. `place` is the calibration's file.
+def advise(situation: Situation) -> Advice:
+    """The settings for a situation.
 
     Raises KeyError for a kind, effort, family or preset that is not in the tables.
     """
@@ -104,35 +70,26 @@ def advise(situation: Situation, place: Path = PLACE) -> Advice:
     values: dict[str, Any] = {"network_dim": dim, **preset.values}
     reasons = {"network_dim": f"Dim {dim}: {kind.reason}.", "optimizer_type": preset.reason}
     if "network_dim" in preset.values:
-        reasons["network_dim"] = preset.reason
+        reasons |= {"network_dim": preset.reason, "optimizer_type": PRESETS["standard"].reason}
     values["network_alpha"] = values["network_dim"] / 2
     reasons["network_alpha"] = "Half of dim gave the best results in a published sweep."
-    reasons["learning_rate"] = "The rate that suits this optimiser; the text encoder has half."
+    reasons["learning_rate"] = "The rate that suits this optimiser."
     _text_encoder(situation, values, reasons)
     _looks(situation, values, reasons)
     _optimiser(situation, values, reasons)
     warnings = _fit(situation, effort, values, reasons)
-    repeats, epochs, steps = amount(situation, values["train_batch_size"])
+    repeats, epochs = amount(situation)
     values["max_train_epochs"] = epochs
     reasons["max_train_epochs"] = (
-        f"{epochs} rounds of {repeats} x {situation.pictures} pictures; the LoRA is saved after "
-        "each, to choose the best."
+        f"{epochs} rounds of {repeats} x {situation.pictures} pictures; LoRAs are saved on the "
+        "way, to choose the best."
     )
     values["save_every_n_epochs"] = 1
-    found = cost_of_step(situation, values, place)
-    known = found.seconds_per_step is not None
-    return Advice(
-        values=values, reasons=reasons, repeats=repeats, steps=steps,
-        memory_bytes=found.memory_bytes, memory_gb=situation.memory_gb,
-        memory_is_measured=found.memory_is_measured,
-        seconds=found.seconds_per_step * steps if known else None,
-        seconds_are_exact=found.seconds_are_exact,
-        shrink_to=preset.shrink_to, device=situation.device, warnings=tuple(warnings),
-    )  # fmt: skip
+    return Advice(values, reasons, repeats, preset.shrink_to, tuple(warnings))
 
 
-def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
-    """Repeats of the folders, epochs, and steps (buckets left out of account)."""
+def amount(situation: Situation) -> tuple[int, int]:
+    """Repeats of the folders, and epochs."""
     kind, effort = KIND_RULES[situation.kind], EFFORT_RULES[situation.effort]
     pictures = max(1, situation.pictures)
     looks = effort.looks * kind.looks
@@ -141,7 +98,7 @@ def amount(situation: Situation, batch: int) -> tuple[int, int, int]:
     repeats = round(looks / (effort.epochs * pictures))
     repeats = max(1, min(repeats, MOST_LOOKS_A_ROUND // pictures))
     epochs = max(1, round(looks / (repeats * pictures)))
-    return repeats, epochs, epochs * -(-repeats * pictures // batch)
+    return repeats, epochs
 
 
 def _text_encoder(situation: Situation, values: dict[str, Any], reasons: dict[str, str]) -> None:
@@ -151,10 +108,7 @@ def _text_encoder(situation: Situation, values: dict[str, Any], reasons: dict[st
             "SDXL's two text encoders are good as they are; without them it is faster and steadier."
         )
     elif situation.family == "sd1":
-        anime = situation.anime
-        if anime is None:
-            anime = bool(ANIME_NAMES.search(situation.model_name))
-        values["clip_skip"] = 2 if anime else 1
+        values["clip_skip"] = 2 if ANIME_NAMES.search(situation.model_name) else 1
         reasons["clip_skip"] = "2 is usual for anime models, 1 for realistic ones."
 
 
@@ -192,7 +146,11 @@ def _optimiser(situation: Situation, values: dict[str, Any], reasons: dict[str, 
     if not eight_bit.endswith("8bit") or (situation.eight_bit and not situation.no_card):
         return
     values["optimizer_type"] = whole = eight_bit.removesuffix("8bit")
-    if not situation.no_card:
+    if situation.no_card:
+        reasons["optimizer_type"] = (
+            f"{eight_bit} is for graphics cards; {whole} gives the same result on the processor."
+        )
+    else:
         reasons["optimizer_type"] = (
             f"{eight_bit} does not work on this machine; {whole} gives the same result and takes a "
             "little more memory."
@@ -229,21 +187,3 @@ def _fit(
     return [f"{situation.memory_gb:g} GB are little for this base model: it may be too slow, "
             "or not work at all. Try ten steps first, or take a Stable Diffusion 1.x "
             "model."]  # fmt: skip
-
-
-def ranges_of_memory(advice: Advice) -> tuple[float, float]:
-    """Least and most bytes that the estimate stands for; the same twice when it was measured."""
-    error = 0.0 if advice.memory_is_measured else ERROR
-    return advice.memory_bytes * (1 - error), advice.memory_bytes * (1 + error)
-
-
-def _rounded(steps: int, to: Sequence[int] = (10, 50, 100)) -> int:
-    unit = to[0] if steps < 300 else to[1] if steps < 1000 else to[2]
-    return max(1, round(steps / unit) * unit)
-
-
-def _duration(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    if minutes < 90:
-        return f"{minutes} minute{'s' if minutes > 1 else ''}"
-    return f"{seconds / 3600:.1f} hours"

@@ -58,7 +58,6 @@ class Preset:
     """A way to train: what differs from Standard, and why. `shrink_to`: resize afterwards."""
 
     name: str
-    title: str
     values: dict[str, Any]
     reason: str
     shrink_to: int | None = None
@@ -78,16 +77,16 @@ _PRODIGY = {"optimizer_type": "Prodigy", "learning_rate": 1.0, "unet_lr": 1.0,
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("standard", "Standard", _ADAMW,
+        Preset("standard", _ADAMW,
                "AdamW8bit at 1e-4 with alpha at half of dim is what most good LoRAs are made "
                "with."),
-        Preset("big_then_shrink", "Big, then shrink", {**_ADAMW, "network_dim": 128},
+        Preset("big_then_shrink", {**_ADAMW, "network_dim": 128},
                "Training at dim 128 and resizing to 32 keeps the most important part of a large "
                "LoRA.", shrink_to=32),
-        Preset("lion", "Lion", {**_ADAMW, **_LION},
+        Preset("lion", {**_ADAMW, **_LION},
                "Lion wants a third to a tenth of AdamW's rate and 3 to 10 times its weight "
                "decay."),
-        Preset("prodigy", "Prodigy", {**_ADAMW, **_PRODIGY},
+        Preset("prodigy", {**_ADAMW, **_PRODIGY},
                "Prodigy finds the rate by itself from a start at 1; it needs more memory."),
     )
 }  # fmt: skip

@@ -30,8 +30,8 @@ OF_COST = ("resolution", "train_batch_size", "gradient_accumulation_steps", "mix
 class Cost:
     """What a step takes: bytes of the card's memory, and seconds (None: nothing is known yet).
 
-    The bytes are an estimate with an error of `memory_estimate.ERROR` unless they were measured;
-    the seconds are scaled from another bake unless they are exact.
+    The bytes are an estimate (see `memory_estimate`) unless they were measured; the seconds are
+    scaled from another bake unless they are exact.
     """
 
     memory_bytes: float

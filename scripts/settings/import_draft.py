@@ -24,6 +24,8 @@ from scripts.settings.import_tables import LEFT_BEHIND
 from scripts.settings.train import TrainSettings
 from scripts.settings.train_reading import read_foreign
 
+ZEROS_COUNT = ("unet_lr", "text_encoder_lr", "network_alpha", "conv_alpha")
+
 
 class Fate(str, Enum):
     """What became of a key of the file."""
@@ -113,11 +115,12 @@ class Draft:
             self.give(key, name, raw, Fate.RENAMED, f"It is called {name} here.")
 
     def _means_nothing(self, name: str, raw: Any) -> bool:
-        """Whether a zero or an empty list is how other tools write "not set"."""
+        """Whether a zero or an empty list is how other tools write "not set". An alpha of 0 is one:
+        as much as dim."""
         entry = self.declared[name]
         if raw in ([], {}):
             return True
-        if entry.kind not in (int, float) or name in ("unet_lr", "text_encoder_lr"):
+        if entry.kind not in (int, float) or name in ZEROS_COUNT:
             return False
         zero = not isinstance(raw, bool) and str(raw).strip() in ("0", "0.0")
         return zero and (entry.optional or bool(entry.low))

@@ -7,7 +7,7 @@ import shlex
 from scripts.core.errors import SuiteError
 from scripts.core.flags import FlagParser, add_flags, read_flags
 from scripts.settings.import_draft import Draft, Fate
-from scripts.settings.import_rules import SHARED, Rule, split_network_args
+from scripts.settings.import_rules import SHARED, Rule, split_network_args, without_convolutions
 from scripts.settings.import_tables import LYCORIS_ONLY
 from scripts.settings.train import TrainSettings
 from scripts.settings.train_reading import COMBINED_KEYS, NOT_NEEDED
@@ -124,6 +124,6 @@ def gui_seed(draft: Draft) -> None:
 
 
 GUI_RULES: tuple[Rule, ...] = (
-    gui_command_line, split_network_args, gui_amount, gui_warmup, gui_network, gui_rates, gui_noise,
-    gui_prompts, gui_seed, *SHARED,
+    gui_command_line, split_network_args, gui_amount, gui_warmup, gui_network,
+    without_convolutions, gui_rates, gui_noise, gui_prompts, gui_seed, *SHARED,
 )  # fmt: skip

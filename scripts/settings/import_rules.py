@@ -87,6 +87,26 @@ def lycoris_convolutions(draft: Draft) -> None:
             draft.give(conv, conv, size, Fate.ADDED, note)
 
 
+def lora_convolutions(draft: Draft) -> None:
+    """networks.lora takes 1 for conv_alpha unless told otherwise."""
+    unsaid = draft.peek("conv_alpha") is None and "conv_alpha" not in draft.given
+    if _has_convolutions(draft) and unsaid:
+        note = "Not in the file; sd-scripts takes 1."
+        draft.give("conv_alpha", "conv_alpha", 1, Fate.ADDED, note)
+
+
+def without_convolutions(draft: Draft) -> None:
+    """conv_alpha means nothing where no convolutions are trained."""
+    if draft.peek("conv_alpha") is not None and not _has_convolutions(draft):
+        draft.tell("conv_alpha", Fate.NOT_NEEDED, "Without conv_dim no convolutions are trained.")
+
+
+def _has_convolutions(draft: Draft) -> bool:
+    """Whether a size is given, where 0 is none, or one for each block."""
+    sized = draft.number("conv_dim") > 0 or "conv_dim" in draft.given
+    return sized or draft.peek("conv_block_dims") is not None
+
+
 def add_defaults(draft: Draft, defaults: dict[str, Any], tool: str) -> None:
     """Give what the tool does by itself when its file does not say."""
     known = {**draft.aliases, **{name: name for name in draft.declared}}
@@ -153,6 +173,8 @@ def popup_network(draft: Draft) -> None:
                    "ordinary LoRA of that size would be trained.")  # fmt: skip
     if str(draft.raw.get("lyco")).lower() == "true":
         lycoris_convolutions(draft)
+    else:
+        lora_convolutions(draft)
 
 
 def popup_saving(draft: Draft) -> None:
@@ -171,6 +193,8 @@ def sd_scripts_network(draft: Draft) -> None:
     """With LyCORIS as its module sd-scripts makes a LoCon even without conv_dim."""
     if str(draft.peek("network_module") or "").startswith(("lycoris", "locon.")):
         lycoris_convolutions(draft)
+    else:
+        lora_convolutions(draft)
 
 
 def sd_scripts_defaults(draft: Draft) -> None:
@@ -184,7 +208,10 @@ def sd_scripts_defaults(draft: Draft) -> None:
 
 def popup_defaults(draft: Draft) -> None:
     """What the popup scripts do when a key is missing, as in files of other versions."""
-    add_defaults(draft, POPUP_DEFAULTS, "the older tool")
+    defaults = dict(POPUP_DEFAULTS)
+    if "optimizer_args" in draft.raw:
+        del defaults["optimizer_args"]  # null means none there
+    add_defaults(draft, defaults, "the older tool")
 
 
 SHARED: tuple[Rule, ...] = (
@@ -192,10 +219,10 @@ SHARED: tuple[Rule, ...] = (
 )  # fmt: skip
 POPUP_RULES: tuple[Rule, ...] = (
     split_network_args, popup_resolution, popup_amount, popup_warmup, popup_locon, popup_network,
-    popup_saving, *SHARED, popup_defaults,
+    without_convolutions, popup_saving, *SHARED, popup_defaults,
 )  # fmt: skip
 SD_SCRIPTS_RULES: tuple[Rule, ...] = (
-    split_network_args, *SHARED, sd_scripts_network, sd_scripts_defaults,
+    split_network_args, *SHARED, sd_scripts_network, without_convolutions, sd_scripts_defaults,
 )  # fmt: skip
 
 

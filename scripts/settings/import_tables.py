@@ -58,6 +58,7 @@ POPUP_DEFAULTS = {
     "learning_rate": 1e-4, "train_resolution": 512, "clip_skip": 2, "batch_size": 1,
     "min_bucket_resolution": 320, "max_bucket_resolution": 960, "max_clip_token_length": 150,
     "mixed_precision": "fp16", "num_epochs": 1,
+    "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"},
 }  # fmt: skip
 SD_SCRIPTS_DEFAULTS = {
     "network_dim": 4, "network_alpha": 1, "optimizer_type": "AdamW", "lr_scheduler": "constant",

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GB = 1e9
-ERROR = 0.3  # either way
 SOURCES = (
     "Users' reports on today's trainers: SDXL LoRA needs 8 to 10 GB in the best tools, none "
     "credible below 6 GB.",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from tkinter import ttk
+
 import pytest
 import test_train_wizard as wizard_tests
+from made_up_bake import MadeUpBake
 from picture_folders import draw_pictures
 from test_train_wizard import BASE
 
@@ -11,6 +15,7 @@ from easy_scripts import train
 from easy_scripts.train_pages.opened import open_settings
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.remembered import Memory
+from scripts.core.declare import as_config
 from scripts.core.events import Done, Saved
 
 this_pc = wizard_tests.this_pc
@@ -93,7 +98,7 @@ def test_a_new_lora_after_a_bake_begins_with_its_own_word_and_name(robot, folder
     robot.page.trigger.variable.set("sks")
     to_summary(robot)
     robot.page.rows["output_name"].variable.set("hero")
-    robot.wizard.facts.baked = True  # as the page of the bake says
+    robot.wizard.facts.spent = True  # as the page of the bake says
     finish(robot, tmp_path, "hero")
     robot.click("Train another")
     robot.click("Start here")
@@ -180,3 +185,170 @@ def test_who_comes_back_from_the_summary_of_a_bake_used_again_gets_advice_for_it
     assert situation.model_name == str(BASE)
     looks = robot.wizard.answers["max_train_epochs"] * 10 * 3
     assert 600 <= looks <= 900, "at most 250 looks at each of 3 pictures, 10 a round"
+
+
+# --- what was opened, queued and written by hand ----------------------------------------------
+
+
+LAST = {"pretrained_model_name_or_path": str(BASE), "output_name": "dog", "network_dim": 7,
+        "caption_prefix": "sks, "}  # fmt: skip
+
+
+def test_as_opened_holds_for_what_was_opened_and_for_nothing_else(
+    open_robot, folders, memory_folder
+):
+    Memory("train", memory_folder).keep("last", {**LAST, FOLDER: folders["qwqdog"]})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "kind")
+    assert robot.page._kind.get() == "own" and robot.wizard.answers["network_dim"] == 7
+    show_page(robot.wizard, "start")
+    robot.pump()
+    robot.click("Start here")
+    answers = robot.wizard.answers
+    assert [answers[name] for name in ("output_name", "caption_prefix")] == ["last", None]
+    assert answers[FOLDER] == folders["qwqdog"]
+    to_pictures(robot)
+    show_page(robot.wizard, "kind")
+    assert robot.page._kind.get() == "character" and "In the settings I opened" not in robot.seen()
+    assert answers["min_snr_gamma"] == 5.0, "it is advised again"
+    assert robot.wizard.memory.get("choices")["kind"] == "character"
+
+
+def test_the_next_session_does_not_begin_as_opened(open_robot, folders, memory_folder):
+    memory = Memory("train", memory_folder)
+    memory.keep("choices", {"kind": "own", "effort": "quick"})
+    robot = open_robot(train.PLAN, {FOLDER: folders["zyxcat"]})
+    show_page(robot.wizard, "kind")
+    assert (robot.page._kind.get(), robot.page._effort.get()) == ("character", "quick")
+    assert not robot.page._own_button.winfo_ismapped()
+
+
+def test_a_draft_of_what_was_opened_stays_as_it_was(open_robot, folders, memory_folder):
+    Memory("train", memory_folder).keep("last", {**LAST, FOLDER: folders["qwqdog"]})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    robot.page.rows["output_name"].variable.set("rex")
+    robot.wizard.draft.keep()
+    robot.end()
+    robot = open_robot(train.PLAN)
+    robot.click("Use them again")
+    show_page(robot.wizard, "kind")
+    assert robot.page._kind.get() == "own" and robot.wizard.answers["min_snr_gamma"] is None
+
+
+def test_what_is_queued_leaves_name_and_prompt_behind(robot, folders):
+    robot.page.trigger.variable.set("sks")
+    to_summary(robot)
+    robot.page.rows["output_name"].variable.set("hero")
+    robot.page.rows["sample_prompts"].variable.set("hero in the snow")
+    robot.until(lambda: not robot.page._asking.busy)
+    robot.click("Add to queue")
+    robot.click("Make the next LoRA")
+    assert robot.page.name == "base"
+    answers = robot.wizard.answers
+    assert answers[FOLDER] == folders["zyxcat"] and answers["network_dim"] == 32
+    own = ("output_name", "caption_prefix", "sample_prompts", "folder_repeats")
+    assert [answers[name] or None for name in own] == ["last", None, None, None]
+    to_summary(robot)
+    assert "Make the next LoRA" not in robot.seen()
+
+
+def test_a_default_and_nothing_by_hand_win_over_advice(robot, open_robot):
+    tagged = {"complete": True, "tags": ["cat"], "pictures": [{"caption": "a, b, c"}]}
+    robot.wizard.facts.dataset |= tagged
+    show_page(robot.wizard, "kind")
+    answers = robot.wizard.answers
+    assert (answers["min_snr_gamma"], answers["shuffle_caption"]) == (5.0, True)
+    show_page(robot.wizard, "all_settings")
+    for name in ("min_snr_gamma", "shuffle_caption", "keep_tokens"):
+        robot.page.show_error(name, "")
+    robot.page.rows["min_snr_gamma"].variable.set("")
+    robot.page.rows["shuffle_caption"].variable.set(False)
+    robot.page._reset("keep_tokens")
+    default = answers.declared["keep_tokens"].default
+    wanted = {"min_snr_gamma": None, "shuffle_caption": False, "keep_tokens": default}
+    for widget in ("kind", "pictures", "kind"):
+        show_page(robot.wizard, widget)
+        robot.press("<Alt-y>") if widget == "kind" else None
+        assert {name: answers[name] for name in wanted} == wanted
+    assert answers["network_dim"] == 64, "the rest follows"
+    robot.wizard.draft.keep()
+    robot.end()
+    robot = open_robot(train.PLAN)
+    robot.click("Use them again")
+    show_page(robot.wizard, "kind")
+    assert {name: robot.wizard.answers[name] for name in wanted} == wanted
+
+
+def test_advice_for_another_base_model_goes_with_it(robot):
+    robot.wizard.facts.base = {"family": "sdxl", "resolution": 1024}
+    show_page(robot.wizard, "kind")
+    answers = robot.wizard.answers
+    assert (answers["network_train_unet_only"], answers["clip_skip"]) == (True, None)
+    robot.wizard.facts.base = {"family": "sd1", "resolution": 512, "path": "anime"}
+    show_page(robot.wizard, "pictures")
+    show_page(robot.wizard, "kind")
+    assert (answers["network_train_unet_only"], answers["clip_skip"]) == (False, 2)
+
+
+def test_a_preview_prompt_that_was_emptied_stays_empty(robot):
+    to_summary(robot)
+    answers = robot.wizard.answers
+    assert answers["sample_prompts"] and answers["sample_every_n_epochs"]
+    robot.page.rows["sample_prompts"].variable.set("")
+    for page in ("all_settings", "summary"):
+        show_page(robot.wizard, page)
+    assert (answers["sample_prompts"], answers["sample_every_n_epochs"]) == (None, None)
+
+
+def test_an_opened_config_without_previews_gets_none(open_robot, folders, memory_folder):
+    Memory("train", memory_folder).keep("last", {**LAST, FOLDER: folders["qwqdog"]})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    robot.until(lambda: not robot.page._asking.busy)
+    for page in ("pictures", "summary"):
+        show_page(robot.wizard, page)
+        robot.until(lambda: not robot.page._asking.busy)
+    answers = robot.wizard.answers
+    assert (answers["sample_prompts"], answers["sample_every_n_epochs"]) == (None, None)
+    robot.page.rows["sample_prompts"].variable.set("a dog")
+    assert answers["sample_every_n_epochs"] == 1, "who types a prompt wants to see it drawn"
+    robot.page.rows["sample_prompts"].variable.set("")
+    assert answers["sample_every_n_epochs"] is None
+
+
+def test_every_session_bakes_with_what_was_advised_for_its_pictures(
+    open_robot, folders, tmp_path, monkeypatch
+):
+    """From "A new LoRA" to what the training is given, twice: the choices stay, nothing else."""
+    bake = MadeUpBake(monkeypatch)
+    wanted = {"network_dim": 64, "network_alpha": 32, "train_batch_size": 2, "clip_skip": 1,
+              "optimizer_type": "AdamW8bit", "unet_lr": 1e-4, "text_encoder_lr": 5e-5,
+              "min_snr_gamma": 5.0, "resolution": [512, 512], "mixed_precision": "bf16",
+              "optimizer_args": {"weight_decay": "0.1", "betas": "0.9,0.99"}}  # fmt: skip
+    own = {
+        "zyxcat": {"folder_repeats": {"1_cat": 25}, "max_train_epochs": 10,
+                   "save_every_n_epochs": 1, "sample_every_n_epochs": 1,
+                   "sample_prompts": "zyxcat, on grass", "output_name": "zyxcat"},
+        "qwqdog": {"folder_repeats": None, "max_train_epochs": 25, "save_every_n_epochs": 3,
+                   "sample_every_n_epochs": 3, "sample_prompts": "qwqdog, on grass",
+                   "output_name": "qwqdog"},
+    }  # fmt: skip
+    for word, of_its_own in own.items():
+        robot = open_robot(train.PLAN, {FOLDER: folders[word], "output_dir": str(tmp_path),
+                                        "pretrained_model_name_or_path": str(BASE)})  # fmt: skip
+        robot.click("Start here")
+        robot.click("Next")
+        robot.until(lambda robot=robot: robot.page.name == "pictures")
+        wait(robot)
+        robot.click("Next")
+        if word == "zyxcat":
+            robot.click("A style", ttk.Radiobutton)
+        robot.click("Next")
+        robot.click("Start")
+        robot.until(lambda robot=robot: robot.page.name == "bake", "the bake begins")
+        settings = as_config(train.read(json.loads(json.dumps(bake.config))))
+        assert {name: bake.config.get(name) for name in of_its_own} == of_its_own
+        assert {name: settings[name] for name in wanted} == wanted
+        robot.end()

@@ -16,7 +16,8 @@ from scripts.core.safetensors_header import read_header
 
 pytestmark = pytest.mark.slow
 TRIGGER = "sks"
-SMALL = {**TINY, "network_alpha": 2}  # dropped onto the .bat: no paths, no trigger word
+# Dropped onto the .bat: no paths, no trigger word.
+SMALL = {**TINY, "network_alpha": 2, "sample_prompts": "a figure", "sample_every_n_epochs": 1}
 
 
 @pytest.fixture

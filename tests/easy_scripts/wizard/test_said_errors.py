@@ -267,14 +267,13 @@ def test_schedules():
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 @pytest.mark.parametrize("memory", [None, 4, 12, 24])
-def test_advice(family, memory, tmp_path):
+def test_advice(family, memory):
     for kind in KINDS:
         for effort in EFFORTS:
             for preset in PRESETS:
                 advice = advise(
                     Situation(kind=kind, effort=effort, family=family, pictures=20, preset=preset,
-                              memory_gb=memory, has_tags=True, bf16=True, no_card=not memory),
-                    tmp_path / "none.json",
+                              memory_gb=memory, has_tags=True, bf16=True, no_card=not memory)
                 )  # fmt: skip
                 for sentence in (*advice.reasons.values(), *advice.warnings):
                     told(sentence)

@@ -23,7 +23,6 @@ NOT_SHOWN = {
     "easy_scripts/install/installer.py:install_silently": "goes into the log",
     "scripts/settings/document.py": "goes into docs/settings.md",
     "scripts/settings/memory_estimate.py": "sources of the numbers",
-    "scripts/settings/advice.py:sentence": "a terminal's; the window has its own",
     "scripts/settings/import_config.py:lines": "a terminal's; the window lists the entries",
     "scripts/compare_models.py:_in_words": "a terminal's; the window has its own",
     "scripts/training/trial.py:in_words": "a terminal's; the window has its own",

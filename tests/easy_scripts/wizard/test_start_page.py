@@ -8,6 +8,8 @@ import pytest
 import test_train_wizard as wizard_tests
 
 from easy_scripts import train
+from easy_scripts.wizard.asking import show_page
+from easy_scripts.wizard.remembered import Memory
 
 this_pc = wizard_tests.this_pc
 SETTING = "pretrained_model_name_or_path"
@@ -37,3 +39,33 @@ def test_a_config_replaces_nothing_that_was_entered_after_the_page_was_left(
     assert "Reading the config" not in robot.seen(), "nothing is being read any more"
     robot.press("<Alt-o>")
     robot.until(lambda: robot.wizard.answers["network_dim"] == 7, "it can be opened again")
+
+
+def test_every_key_of_a_config_is_named_in_its_report(open_robot, tmp_path):
+    keys = {"net_dim": 7, "base_model": "/models/none.safetensors", "learning_rate": "1e-4",
+            "num_epochs": 2, "vae": None, "seed": 3, "lyco": False, "nobody": 5}  # fmt: skip
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(keys))
+    robot = open_robot(train.PLAN, {"train_data_dir": str(file)})
+    robot.until(lambda: "This is a config of the older popup scripts" in robot.seen())
+    before = robot.seen()
+    assert "nobody: " in before and "net_dim" not in before
+    robot.click("▸  The other keys of the file")
+    seen = robot.seen()
+    assert "net_dim → network_dim" in seen and "Used: learning_rate, seed" in seen
+    assert "Not set: vae" in seen and all(key in seen for key in keys)
+
+
+def test_advice_leaves_alone_what_a_config_says_even_where_it_was_advised_before(
+    open_robot, tmp_path, memory_folder
+):
+    Memory("train", memory_folder).keep("applied", {"network_dim": 32, "clip_skip": 2})
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"network_dim": 32, "clip_skip": 2, "max_train_epochs": 4}))
+    robot = open_robot(train.PLAN, {"train_data_dir": str(file)})
+    answers = robot.wizard.answers
+    robot.until(lambda: answers["max_train_epochs"] == 4)
+    show_page(robot.wizard, "kind")
+    robot.page._kind.set("style")
+    assert (answers["network_dim"], answers["clip_skip"], answers["max_train_epochs"]) == (32, 2, 4)
+    assert answers["min_snr_gamma"] == 5.0
