@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _do(options: argparse.Namespace, store: QueueStore) -> int:
+    store.take_up_what_was_cut_off()
     if options.verb == "add":
         return _add(options.files, store)
     if options.verb == "list":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, WAITING, Bake, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Problem, Saved
@@ -21,7 +21,6 @@ from scripts.core.files import write_text
 
 COMMAND = "scripts.train"
 SECONDS_BETWEEN_LOOKS = 0.1
-MOST_STARTS = 3  # of a bake that takes the whole runner down each time
 EXIT_DONE, EXIT_STOPPED = 0, 2
 
 Watch = Callable[[Bake, Event | None], None]
@@ -55,8 +54,8 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
     Raises SuiteError when somebody else runs this queue.
     """
     count = 0
+    store.take_up_what_was_cut_off()
     with store.only_runner():
-        _take_up_what_was_cut_off(store)
         while not control.stop_asked:
             queue = store.read()
             bake = queue.next()
@@ -67,18 +66,6 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
             watch(_run_one(store, bake, watch, control, command), None)
             count += 1
     return count
-
-
-def _take_up_what_was_cut_off(store: QueueStore) -> None:
-    """Let bakes wait again that were running when the runner or the computer died."""
-    for bake in store.read().bakes:
-        if bake.state != RUNNING:
-            continue
-        if bake.begun >= MOST_STARTS:
-            store.update(bake.id, state=FAILED, error=f"It was cut off {bake.begun} times by the "
-                         "end of the program or the computer.")  # fmt: skip
-        else:
-            store.update(bake.id, state=WAITING)
 
 
 def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:

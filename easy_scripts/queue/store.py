@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ QUEUE_FOLDER = PROJECT_FOLDER / "queue"
 WAITING, HELD, RUNNING = "waiting", "held", "running"
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 CONFIG_ENDINGS = (".json", ".toml")
+MOST_STARTS = 3  # of a bake that takes the whole runner down each time
 T = TypeVar("T")
 
 
@@ -225,13 +226,13 @@ class QueueStore:
             finally:
                 unlock(handle)
 
-    def is_run(self) -> bool:
-        """Whether somebody runs this queue now."""
-        try:
-            with self.only_runner():
-                return False
-        except SuiteError:
-            return True
+    def take_up_what_was_cut_off(self) -> None:
+        """Let bakes wait again that were running when the runner or the computer died; nothing
+        happens while somebody runs the queue."""
+        if any(bake.state == RUNNING for bake in self.read().bakes):
+            with suppress(SuiteError), self.only_runner():
+                self.change(lambda queue: (
+                    replace(queue, bakes=tuple(map(_taken_up, queue.bakes))), None))  # fmt: skip
 
     def _make_folder(self) -> None:
         try:
@@ -261,6 +262,16 @@ class QueueStore:
             return replace(queue, bakes=tuple(bakes)), result
 
         return self.change(whole)
+
+
+def _taken_up(bake: Bake) -> Bake:
+    """A bake whose runner has died: it waits again, unless that happened too often."""
+    if bake.state != RUNNING:
+        return bake
+    if bake.begun < MOST_STARTS:
+        return replace(bake, state=WAITING)
+    error = f"It was cut off {bake.begun} times by the end of the program or the computer."
+    return replace(bake, state=FAILED, error=error)
 
 
 def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:

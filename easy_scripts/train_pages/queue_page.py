@@ -118,6 +118,7 @@ class QueuePage(Page):
     def _look(self) -> None:
         self._job = self.wizard.root.after(LOOK_AROUND, self._look)
         try:
+            self._store.take_up_what_was_cut_off()
             queue = self._store.read()
         except SuiteError as error:
             self._say(self.texts.said(error), "Error.TLabel")

@@ -151,10 +151,8 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
 def test_two_runners_never_run_the_same_queue(store, stand_in):
     add(store, "good")
     with store.only_runner():
-        assert QueueStore(store.folder).is_run()
         with pytest.raises(SuiteError, match="being run already"):
             run(store, stand_in)
-    assert not store.is_run()
     assert states(store) == {"good": WAITING}
 
 
@@ -165,6 +163,18 @@ def test_what_was_cut_off_runs_again_but_not_for_ever(store, stand_in):
     run(store, stand_in)
     assert states(store) == {"one": DONE, "two": FAILED}
     assert "cut off 3 times" in store.read().find(two).error
+
+
+def test_without_a_runner_the_list_shows_nothing_as_running(store, capsys):
+    one, two = add(store, "one", "two")
+    store.update(one, state=RUNNING, begun=1)
+    store.update(two, state=RUNNING, begun=3)
+    with store.only_runner():
+        assert command.main(["remove", "1"], store) == 1
+    assert "one is running" in capsys.readouterr().err
+    assert command.main(["list"], store) == 0
+    assert states(store) == {"one": WAITING, "two": FAILED}
+    assert command.main(["remove", "1"], store) == 0 and names(store) == ["two"]
 
 
 def test_a_damaged_file_is_told(store):

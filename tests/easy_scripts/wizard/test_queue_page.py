@@ -9,7 +9,7 @@ import pytest
 import test_train_wizard as wizard_tests
 
 from easy_scripts import train
-from easy_scripts.queue.store import DONE, FAILED, HELD, WAITING, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, HELD, RUNNING, WAITING, QueueStore
 
 this_pc, pictures, given = wizard_tests.this_pc, wizard_tests.pictures, wizard_tests.given
 
@@ -123,6 +123,18 @@ def test_what_somebody_else_does_is_seen(robot, store):
     robot.until(lambda: "two.safetensors · took" in robot.seen())
     robot.click("Clear what is done")
     assert names(store) == ["three"]
+
+
+def test_a_bake_whose_runner_died_waits_again_and_can_be_removed(robot, store):
+    bake = store.read().bakes[0]
+    with store.only_runner():
+        store.update(bake.id, state=RUNNING, begun=1)
+        robot.until(lambda: "baking" in robot.seen(), "it runs")
+        robot.pump(1.2)
+        assert store.read().bakes[0].state == RUNNING
+    robot.until(lambda: store.read().bakes[0].state == WAITING, "it waits again")
+    press(robot, "Remove", 0)
+    assert names(store) == ["two", "three"]
 
 
 def test_configs_and_folders_of_them_are_added(robot, store, given, tmp_path, monkeypatch):
