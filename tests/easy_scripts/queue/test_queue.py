@@ -150,9 +150,8 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
 
 def test_two_runners_never_run_the_same_queue(store, stand_in):
     add(store, "good")
-    with store.only_runner():
-        with pytest.raises(SuiteError, match="being run already"):
-            run(store, stand_in)
+    with store.only_runner(), pytest.raises(SuiteError, match="being run already"):
+        run(store, stand_in)
     assert states(store) == {"good": WAITING}
 
 
