@@ -13,11 +13,15 @@ TEXT_WIDTH = 430  # logical pixels
 
 
 class ActionCard(ttk.Frame):
-    """`key` names the texts KEY.name, KEY.about and KEY.button; `about` may replace the second."""
+    """`key` names the texts KEY.name, KEY.about and KEY.button; `about` may replace the second.
+
+    With `dismiss`, a cross calls that.
+    """
 
     def __init__(
         self, parent: tkinter.Misc, wizard: Wizard, key: str, action: Callable[[], None],
         about: str | None = None, accent: bool = False,
+        dismiss: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         theme, texts, self.accent = wizard.theme, wizard.texts, accent
         super().__init__(parent, style="Card.TFrame", padding=theme.px(14))
@@ -33,6 +37,9 @@ class ActionCard(ttk.Frame):
         self.button = ttk.Button(self, text=label, underline=place, command=action,
                                  style="Accent.TButton" if accent else "Wide.TButton")  # fmt: skip
         self.button.grid(row=0, column=1, rowspan=2, padx=(theme.px(16), theme.px(4)))
+        if dismiss:
+            ttk.Button(self, text="✕", style="Toolbutton", command=dismiss, width=2).grid(
+                row=0, column=2, rowspan=2)  # fmt: skip
 
     def _press(self) -> None:
         if self.winfo_exists() and self.winfo_ismapped():

@@ -268,7 +268,7 @@ class BakePage(WorkPage):
             show_page(self.wizard, self.name)
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
-            forget_paused(self.wizard)
+            forget_paused(self.wizard.memory, self.answers.config())
         self.wizard.facts.practised = self._kind == PRACTICE
         self.wizard.facts.preview_seconds = self._pace.seconds
         self.wizard.facts.ran, self.wizard.facts.warnings = self._ran, self._warnings
