@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
@@ -32,12 +33,14 @@ class Outcome:
 
     result: str | None = None
     state_folder: str | None = None
+    state_refused: bool = False
     error: str | None = None
     last_line: str = ""
 
     def take(self, event: Event) -> None:
         """Remember what the report needs of an event."""
         if isinstance(event, Problem):
+            self.state_refused = self.state_refused or event.setting == "resume"
             self.error = f"{event.setting}: {event.message}" if event.setting else event.message
         elif isinstance(event, Saved) and event.what == "state":
             self.state_folder = event.path
@@ -69,11 +72,13 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
 
 
 def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:
-    config = store.folder / f"{bake.id}.json"
+    config, settings = store.folder / f"{bake.id}.json", bake.settings
+    if bake.resume_from and Path(bake.resume_from).is_dir():
+        settings = {**settings, "resume": bake.resume_from}
     began = time.monotonic()
     outcome = Outcome()
     try:
-        write_text(config, json.dumps(bake.settings, indent=2) + "\n")
+        write_text(config, json.dumps(settings, indent=2) + "\n")
         child = Child(command, ["--config", str(config), "--events"])
         code = _follow(child, bake, outcome, watch, control)
     except OSError as error:
@@ -87,9 +92,11 @@ def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, comm
         outcome.error = (
             f"The training ended unexpectedly (code {code}). {outcome.last_line}".strip()
         )
+    before = None if outcome.state_refused else bake.resume_from
     return store.update(
         bake.id, state=state, seconds=round(time.monotonic() - began, 1), result=outcome.result,
-        resume_from=outcome.state_folder, error=outcome.error if state == FAILED else None,
+        resume_from=None if state == DONE else outcome.state_folder or before,
+        error=outcome.error if state == FAILED else None,
     )  # fmt: skip
 
 

@@ -42,7 +42,8 @@ class Bake:
 
     `state`: waiting, held (skipped until it is let go), running, done, failed or stopped.
     `settings` are raw values by name. Of a bake that ran: `seconds` it took, `result` the LoRA,
-    `resume_from` a saved state, `error` a sentence, `begun` how often it was started.
+    `resume_from` the saved state that it goes on from the next time, `error` what went wrong,
+    `begun` how often it was started.
     """
 
     id: str
@@ -166,9 +167,16 @@ class QueueStore:
         return self._edit(bake_id, work, running_too=True)
 
     def edit(self, bake_id: str, settings: dict[str, Any], name: str | None = None) -> Bake:
-        """Give a bake that does not run other settings."""
-        changes: dict[str, Any] = {"settings": settings}
-        return self.update(bake_id, **changes, **({"name": name} if name else {}))
+        """Give a bake other settings. It begins anew with them and waits for its turn, unless it is
+        held. Raises SuiteError while it runs."""
+
+        def work(bakes: list[Bake], place: int) -> Bake:
+            old = bakes[place]
+            state = HELD if old.state == HELD else WAITING
+            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state)
+            return bakes[place]
+
+        return self._edit(bake_id, work)
 
     def hold(self, bake_id: str) -> Bake:
         """Skip a bake until `let_go`."""
@@ -183,10 +191,8 @@ class QueueStore:
 
         def work(bakes: list[Bake], place: int) -> Bake:
             old = bakes[place]
-            settings = dict(old.settings)
-            if old.resume_from and Path(old.resume_from).is_dir():
-                settings["resume"] = old.resume_from
-            bakes[place] = Bake(old.id, old.name, settings, old.source)
+            bakes[place] = Bake(old.id, old.name, old.settings, old.source,
+                                resume_from=old.resume_from)  # fmt: skip
             return bakes[place]
 
         return self._edit(bake_id, work)

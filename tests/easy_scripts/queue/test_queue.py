@@ -19,6 +19,7 @@ from easy_scripts.queue.store import (
     RUNNING,
     STOPPED,
     WAITING,
+    Bake,
     QueueStore,
     configs_in,
 )  # fmt: skip
@@ -33,6 +34,11 @@ settings = json.load(open(sys.argv[2], encoding="utf-8"))
 name = settings["output_name"]
 def tell(**event):
     print(json.dumps(event), flush=True)
+if settings.get("resume"):
+    if settings.get("seed") == 8:
+        tell(event="problem", message="The state belongs to another training.", setting="resume")
+        sys.exit(1)
+    name = "resumed"
 if name == "bad":
     tell(event="problem", message="Too dark.", setting="vae")
     sys.exit(1)
@@ -145,7 +151,35 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     assert states(store) == {"long": STOPPED, "rest": WAITING}
     stopped = store.read().find(long)
     assert stopped.result == "half.safetensors"
-    assert store.again(long).settings["resume"] == stopped.resume_from
+    assert store.duplicate(long).resume_from is None, "a copy is another bake"
+    assert "resume" not in store.again(long).settings
+    assert (
+        run(store, stand_in, watch=lambda bake, event: bake.name == "long" and store.pause()) == 1
+    )
+    done = store.read().find(long)
+    assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
+
+
+def test_a_state_that_is_refused_is_not_tried_again(store, stand_in, tmp_path):
+    (bake,) = add(store, "one")
+    store.update(bake, settings={"output_name": "one", "seed": 8}, resume_from=str(tmp_path))
+    run(store, stand_in)
+    assert store.read().find(bake).error == "resume: The state belongs to another training."
+    store.again(bake)
+    run(store, stand_in)
+    assert store.read().find(bake).result == "one.safetensors"
+
+
+def test_a_bake_that_is_changed_begins_anew_and_only_while_it_does_not_run(store, tmp_path):
+    (bake,) = add(store, "one")
+    for state, then in ((FAILED, WAITING), (STOPPED, WAITING), (HELD, HELD)):
+        store.update(bake, state=state, error="Too dark.", begun=2, resume_from=str(tmp_path))
+        store.edit(bake, {"output_name": "two"}, "two")
+        assert store.read().bakes == (Bake(bake, "two", {"output_name": "two"}, state=then),)
+    store.update(bake, state=RUNNING)
+    with store.only_runner(), pytest.raises(SuiteError, match="two is running"):
+        store.edit(bake, {"output_name": "three"})
+    assert store.read().find(bake).settings == {"output_name": "two"}
 
 
 def test_two_runners_never_run_the_same_queue(store, stand_in):

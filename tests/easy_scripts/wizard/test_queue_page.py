@@ -84,6 +84,8 @@ def test_copies_holds_and_removals(robot, store):
 
 
 def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
+    store.update(store.read().bakes[1].id, state=FAILED, error="Too dark.")
+    robot.until(lambda: "Too dark." in robot.seen())
     press(robot, "Change", 1)
     assert robot.page.name == "summary" and robot.wizard.answers["output_name"] == "two"
     robot.until(lambda: not robot.page._asking.busy)
@@ -93,6 +95,7 @@ def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
     assert robot.page.name == "queue"
     bake = store.read().bakes[1]
     assert bake.settings["network_dim"] == 6 and len(store.read().bakes) == 3
+    assert bake.state == WAITING and "Too dark." not in robot.seen()
     robot.press("<Alt-b>")
     robot.click("Start here")
     assert not robot.wizard.facts.queued
