@@ -23,7 +23,7 @@ from scripts.core.declare import declarations
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Control
 from scripts.core.file_lock import locked, try_lock, unlock
-from scripts.core.files import PROJECT_FOLDER, explain_os_error, write_text
+from scripts.core.files import PROJECT_FOLDER, explain_os_error, patiently, write_text
 from scripts.settings.import_config import Imported, import_config
 from scripts.settings.import_draft import Fate
 from scripts.settings.train import TrainSettings, read_train_settings
@@ -96,7 +96,7 @@ class QueueStore:
     def read(self) -> Queue:
         """The queue as it is now. Raises SuiteError when its file is damaged."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = patiently(lambda: self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return Queue()
         except OSError as error:

@@ -23,7 +23,6 @@ from scripts.core.files import CACHE_FOLDER, explain_os_error, make_folders, wri
 
 RECENT_PATHS = 12
 PATIENCE = 2.0  # seconds to wait for another window, which needs a few milliseconds
-TRIES = 3  # Windows refuses to replace a file while another window reads it
 
 
 class Memory:
@@ -80,7 +79,8 @@ class Memory:
                 value = change(content.get(key))
                 if key not in content or content[key] != value:
                     content[key] = value
-                    self._write(content)
+                    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+                    write_text(self._path, text)
         except OSError as error:
             raise SuiteError(explain_os_error(error, self._path)) from error
         self._latest = content
@@ -93,17 +93,6 @@ class Memory:
             if isinstance(content, dict):
                 return content
         return {}
-
-    def _write(self, content: dict[str, Any]) -> None:
-        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-        for attempt in range(1, TRIES + 1):
-            try:
-                write_text(self._path, text)
-                return
-            except SuiteError:
-                if attempt == TRIES:
-                    raise
-                time.sleep(0.05 * attempt)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

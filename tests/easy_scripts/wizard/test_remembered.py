@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from easy_scripts.train_pages.paused import forget_paused, keep_paused, paused_bakes
-from easy_scripts.wizard import remembered
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.remembered import Memory
@@ -82,20 +81,6 @@ def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path, monkeypatch):
         with pytest.raises(SuiteError, match="access is denied"):
             memory.must_change("place", lambda _: [1])
     assert Memory("x", tmp_path).get("paused") == {"state": "here"}
-
-
-def test_a_file_that_is_being_read_is_tried_again(tmp_path, monkeypatch):
-    refusals = [SuiteError("access is denied"), SuiteError("access is denied")]
-    write = remembered.write_text
-
-    def busy(path, text):
-        if refusals:
-            raise refusals.pop()
-        write(path, text)
-
-    monkeypatch.setattr(remembered, "write_text", busy)
-    Memory("x", tmp_path).must_change("paused", lambda _: {"state": "here"})
-    assert Memory("x", tmp_path).get("paused") == {"state": "here"} and not refusals
 
 
 class MadeUpWizard:
