@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.core.declare import declarations
-from scripts.core.errors import SettingError, SuiteError
+from scripts.core.errors import SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control
 from scripts.core.file_lock import locked, try_lock, unlock
 from scripts.core.files import PROJECT_FOLDER, explain_os_error, patiently, write_text
@@ -129,13 +129,18 @@ class QueueStore:
     def add_file(self, path: Path) -> Imported:
         """Put the config at `path`, of any tool, at the end; the report of its import.
 
-        Raises SuiteError when it is no config, a key of it was refused, or something is missing.
+        Raises SuiteError with all that is wrong when it is no config, a key of it was refused, or
+        something is not set.
         """
         imported = import_config(path)
-        for entry in imported.of(Fate.REFUSED):
-            raise SuiteError(f"{entry.key}: {entry.note}")
+        wrong = [f"{entry.key}: {entry.note}" for entry in imported.of(Fate.REFUSED)]
         settings = _with_whole_paths(imported.values)
-        read_train_settings(settings)
+        try:
+            read_train_settings(settings)
+        except SettingErrors as errors:
+            wrong.append(str(errors))
+        if wrong:
+            raise SuiteError("\n".join(wrong))
         if "output_name" not in settings:
             settings["output_name"] = path.stem
         self.add(settings, source=str(path.absolute()))

@@ -229,9 +229,12 @@ def test_configs_are_added_by_file_and_by_folder(store, tmp_path, monkeypatch, c
     (folder / "b.toml").write_text("\n".join(f"{key} = '{value}'" for key, value in CONFIG.items()))
     (folder / "c.json").write_text(json.dumps({**CONFIG, "network_dim": "many"}))
     (folder / "d.json").write_text('{"network_dim": 8}')
+    (folder / "e.json").write_text(json.dumps({**CONFIG, "network_dim": "x", "seed": "y"}))
     assert command.main(["add", str(folder)], store) == 1
     told = capsys.readouterr()
     assert "network_dim" in told.err and "No base model is given" in told.err
+    assert "network_dim: " in told.err.partition("e.json")[2] and "\nseed: " in told.err
+    assert "Not on this computer: base.safetensors (pretrained_model_name_or_path)" in told.out
     assert names(store) == ["cat", "b"]
     assert store.read().bakes[0].settings["train_data_dir"] == str(tmp_path / "in")
     with pytest.raises(SuiteError, match="no config"):

@@ -150,7 +150,16 @@ def test_configs_and_folders_of_them_are_added(robot, store, given, tmp_path, mo
     assert names(store)[-1] == "good" and "bad.json: " in robot.seen()
     monkeypatch.setattr(robot.page, "choose_files", lambda: (str(folder / "good.json"),))
     robot.click("Add configs…")
-    assert names(store)[-2:] == ["good", "good"] and "1 added." in robot.seen()
+    assert names(store)[-2:] == ["good", "good"] and "1 added." in robot.seen().splitlines()
+    elsewhere = {**given, "pretrained_model_name_or_path": "/elsewhere/base.safetensors"}
+    (folder / "odd.json").write_text(json.dumps({**elsewhere, "sparkle": 3}))
+    monkeypatch.setattr(robot.page, "choose_files", lambda: (str(folder / "odd.json"),))
+    robot.click("Add configs…")
+    assert robot.page._said.cget("text").splitlines() == [
+        "1 added.",
+        "odd.json: sparkle: There is no such setting here; what it asked for (3) is lost.",
+        "odd.json: Base model: the path in the config is not on this computer. Choose it again.",
+    ]
 
 
 def test_a_damaged_queue_is_a_sentence(robot, store):
