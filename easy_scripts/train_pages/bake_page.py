@@ -38,6 +38,11 @@ class BakePage(WorkPage):
     module = "scripts.train"
     _let_go = False
 
+    @property
+    def back_to_start(self) -> bool:
+        """Only the settings of a bake are on the pages before."""
+        return self._kind != BAKE
+
     def build(self, body: ttk.Frame) -> None:
         """Below stage and bars: figures, curve, previews, buttons; then what every work shows."""
         theme = self.theme

@@ -517,3 +517,29 @@ def test_a_stopped_bake_is_told_in_japanese_too(on_page, bake, tmp_path, monkeyp
     bake.finish("")
     robot.until(lambda: robot.page.name == "finished")
     assert "停止" in robot.seen().splitlines() and "stopped" not in robot.seen()
+
+
+@pytest.mark.parametrize("kind", ["bake", "practice", "queue"])
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_back_leads_to_pages_that_were_filled_in(on_page, bake, tmp_path, kind, ends_well):
+    robot = on_page(kind)
+    if kind == "queue":
+        one = QueueStore(tmp_path / "queue").add({"output_name": "one"})
+        bake.say(Facts({"ended": one.id}))
+    bake.finish() if ends_well else bake.fail("It is too dark.")
+    robot.until(lambda: not robot.wizard.page.busy)
+    robot.pump()
+    assert robot.page.name == ("finished" if ends_well else "bake")
+    robot.press("<Alt-b>")
+    assert robot.page.name == ("summary" if kind == "bake" else "start")
+
+
+def test_a_queue_that_cannot_be_read_at_the_end_is_a_sentence(on_page, bake, tmp_path):
+    robot = on_page("queue")
+    store = QueueStore(tmp_path / "queue")
+    bake.say(Facts({"ended": store.add({"output_name": "one"}).id}))
+    store.path.write_text("{")
+    bake.finish("")
+    robot.until(lambda: robot.page.name == "finished")
+    assert "is damaged" in robot.seen() and robot.wizard._title.cget("text") == "The queue"
+    assert robot.root.focus_get().cget("text") == "Train another"
