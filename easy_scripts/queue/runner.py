@@ -41,7 +41,8 @@ class Outcome:
         """Remember what the report needs of an event."""
         if isinstance(event, Problem):
             self.state_refused = self.state_refused or event.setting == "resume"
-            self.error = f"{event.setting}: {event.message}" if event.setting else event.message
+            told = f"{event.setting}: {event.message}" if event.setting else event.message
+            self.error = f"{self.error}\n{told}" if self.error else told
         elif isinstance(event, Saved) and event.what == "state":
             self.state_folder = event.path
         elif (isinstance(event, Saved) and event.what == "lora") or (

@@ -41,6 +41,7 @@ if settings.get("resume"):
     name = "resumed"
 if name == "bad":
     tell(event="problem", message="Too dark.", setting="vae")
+    tell(event="problem", message="Too few.")
     sys.exit(1)
 if name == "crash":
     print("segment violated", file=sys.stderr, flush=True)
@@ -120,7 +121,7 @@ def test_one_failure_never_ends_the_others(store, stand_in):
     assert states(store) == {"good": DONE, "bad": FAILED, "crash": FAILED, "fine": DONE}
     good, bad, crash, _ = store.read().bakes
     assert good.result == "good.safetensors" and good.seconds > 0 and good.error is None
-    assert bad.error == "vae: Too dark."
+    assert bad.error == "vae: Too dark.\nToo few."
     assert "code 70" in crash.error and "segment violated" in crash.error
     assert store.clear() == 2 and names(store) == ["bad", "crash"]
     assert [path.name for path in store.folder.glob("*.json")] == ["queue.json"]
