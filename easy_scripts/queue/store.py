@@ -120,9 +120,9 @@ class QueueStore:
             write_text(self.path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         return result
 
-    def add(self, settings: dict[str, Any], name: str | None = None, source: str = "") -> Bake:
-        """Put a bake at the end; it is named after its output unless told otherwise."""
-        name = name or str(settings.get("output_name") or "") or Path(source).stem or "last"
+    def add(self, settings: dict[str, Any], source: str = "") -> Bake:
+        """Put a bake at the end; it is named after its output."""
+        name = str(settings.get("output_name") or "") or Path(source).stem or "last"
         bake = Bake(uuid.uuid4().hex[:8], name, settings, source)
         return self.change(lambda queue: (replace(queue, bakes=(*queue.bakes, bake)), bake))
 

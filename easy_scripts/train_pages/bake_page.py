@@ -16,13 +16,13 @@ from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.paused import forget_paused, keep_paused
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
-from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.child import Message
 from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
 from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Stage, Start, Step
+from scripts.core.files import OUTPUT_FOLDER
 
 STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
 GO_ON, STOP, CLOSE = 0, 1, 2

@@ -19,12 +19,11 @@ from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError
-from scripts.core.files import PROJECT_FOLDER
+from scripts.core.files import OUTPUT_FOLDER
 
 CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
-OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 # What another LoRA has of its own.
 OF_ONE_LORA = ("output_name", "caption_prefix", "sample_prompts", "folder_repeats")
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys

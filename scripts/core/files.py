@@ -28,6 +28,7 @@ PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 UNSAFE_ENDINGS = (".ckpt", ".pt", ".pth", ".bin")  # of files that can hold code
 WEIGHT_ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 CACHE_FOLDER = PROJECT_FOLDER / "cache"
+OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 LOG_FOLDER = PROJECT_FOLDER / "logs"
 TRIES = 5  # within half a second
 T = TypeVar("T")
