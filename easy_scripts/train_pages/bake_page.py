@@ -79,6 +79,7 @@ class BakePage(WorkPage):
         self._attached: KeptBake | None = facts.take("attach")
         kind = facts.take("bake_kind") or BAKE
         self._kind = self._attached.about.kind if self._attached else kind
+        self.module = "scripts.practice" if self._kind == PRACTICE else type(self).module
         self._resume = facts.take("resume")
         self._first_step: int | None = None
         self._newest: Step | None = None
@@ -103,7 +104,7 @@ class BakePage(WorkPage):
             return self._attached
         module, arguments = {
             BAKE: (self.module, []),
-            PRACTICE: ("scripts.practice", [str(OUTPUT_FOLDER / "practice")]),
+            PRACTICE: (self.module, [str(OUTPUT_FOLDER / "practice")]),
             QUEUE: ("easy_scripts.queue", ["run", "--folder", str(QueueStore().folder)]),
         }[self._kind]
         if self._kind != BAKE:
@@ -254,7 +255,9 @@ class BakePage(WorkPage):
             if self._may_kill:
                 self._child.kill()
             return
-        answer = self.wizard.ask("bake.ask_stop")
+        nothing_yet = self._first_step is None and not self._resume
+        early = self._kind == PRACTICE or nothing_yet
+        answer = self.wizard.ask("bake.ask_stop_early" if early else "bake.ask_stop")
         if answer == STOP and self.busy:
             self._stop()
         elif answer == CLOSE and self.busy:
