@@ -63,6 +63,8 @@ class StartPage(Page):
         self._add("open", self._choose_config)
         self._add("queue", lambda: show_page(self.wizard, "queue"), self._about_queue())
         self._add("practice", self._practice)
+        for card in reversed(self._cards.values()):  # of several of a kind the newest has the key
+            card.take_access_key()
 
     def _add_kept(self, bake: KeptBake, number: int) -> None:
         """A bake that goes on without a window, or ended unseen."""

@@ -80,6 +80,6 @@ def test_a_pause_can_be_forgotten_and_its_state_stays(open_robot, paused):
 def test_a_pause_that_another_window_has_ended_is_seen_when_it_is_pressed(open_robot, paused):
     robot = open_robot(train.PLAN)
     forget_paused(Memory("train"), paused[0]["config"])
-    robot.click("Continue")
+    robot.press("<Alt-t>")
     assert robot.page.name == "start" and "hero" not in robot.seen().splitlines()
     assert robot.root.focus_get() is robot.page._cards["resume0"].button
