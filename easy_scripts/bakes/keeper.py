@@ -11,6 +11,7 @@ it go on alone (`LET_GO`). Any window may also put requests into the folder (see
 from __future__ import annotations
 
 import json
+import os
 import queue
 import sys
 import threading
@@ -25,7 +26,7 @@ from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from scripts.core.events import Problem
 from scripts.core.file_lock import try_lock
 
-EVENTS, REQUESTS, LOCK = "events.jsonl", "requests.txt", "lock"
+EVENTS, REQUESTS, LOCK, NUMBER = "events.jsonl", "requests.txt", "lock", "process.txt"
 LET_GO, KILL, STOP = "let_go", "kill", "stop"
 SECONDS_BETWEEN_LOOKS = 0.05
 CODE_MENDABLE = 1
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     folder, module, *words = arguments
     place = Path(folder)
     with (place / LOCK).open("a+b") as lock, (place / EVENTS).open("a", encoding="utf-8") as events:
-        try_lock(lock)  # held as long as this process lives, which tells windows that it does
+        try:
+            try_lock(lock)  # held as long as this process lives, which tells windows that it does
+        except OSError:  # some network drives know no locks: windows look for the process then
+            (place / NUMBER).write_text(str(os.getpid()), encoding="ascii")
         try:
             child = Child(module, words)
         except OSError as error:

@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from easy_scripts.bakes.keeper import EVENTS, KILL, LET_GO, LOCK, REQUESTS
+from easy_scripts.bakes.keeper import EVENTS, KILL, LET_GO, LOCK, NUMBER, REQUESTS
+from easy_scripts.install.running import all_processes
 from easy_scripts.launcher.handover import BOOTSTRAP, child_environment
 from easy_scripts.launcher.no_console import NO_CONSOLE
 from easy_scripts.wizard import remembered
@@ -109,10 +110,16 @@ class KeptBake:
                     return True
                 unlock(lock)
                 return False
-        except FileNotFoundError:
-            return time.time() - self.about.started < SECONDS_TO_START
-        except OSError:
-            return False
+        except OSError:  # not there yet, or on a disk that knows no locks
+            return self._process_lives()
+
+    def _process_lives(self) -> bool:
+        """Whether the keeper is among the processes; one may be about to start."""
+        with suppress(OSError, ValueError):
+            number = int((self.folder / NUMBER).read_text(encoding="ascii"))
+            return any(number == other and "python" in Path(program).name.lower()
+                       for other, _, program in all_processes())  # fmt: skip
+        return time.time() - self.about.started < SECONDS_TO_START
 
     def _time_to_look(self) -> bool:
         if time.monotonic() - self._looked < SECONDS_BETWEEN_LOOKS:

@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _do(options: argparse.Namespace, store: QueueStore) -> int:
+    store.take_up_what_was_cut_off()
     if options.verb == "add":
         return _add(options.files, store)
     if options.verb == "list":
@@ -113,7 +114,9 @@ def _add(paths: Sequence[Path], store: QueueStore) -> int:
 def _worth_knowing(imported: Imported) -> str:
     unknown = [entry.key for entry in imported.of(Fate.UNKNOWN)]
     lost = f" Not known here: {', '.join(unknown)}." if unknown else ""
-    return imported.summary() + lost
+    paths = [f"{imported.values[name]} ({name})" for name in imported.missing]
+    gone = f" Not on this computer: {', '.join(paths)}." if paths else ""
+    return imported.summary() + lost + gone
 
 
 def _list(store: QueueStore, as_json: bool) -> int:

@@ -12,8 +12,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, WAITING, Bake, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Problem, Saved
@@ -21,7 +22,6 @@ from scripts.core.files import write_text
 
 COMMAND = "scripts.train"
 SECONDS_BETWEEN_LOOKS = 0.1
-MOST_STARTS = 3  # of a bake that takes the whole runner down each time
 EXIT_DONE, EXIT_STOPPED = 0, 2
 
 Watch = Callable[[Bake, Event | None], None]
@@ -33,13 +33,16 @@ class Outcome:
 
     result: str | None = None
     state_folder: str | None = None
+    state_refused: bool = False
     error: str | None = None
     last_line: str = ""
 
     def take(self, event: Event) -> None:
         """Remember what the report needs of an event."""
         if isinstance(event, Problem):
-            self.error = f"{event.setting}: {event.message}" if event.setting else event.message
+            self.state_refused = self.state_refused or event.setting == "resume"
+            told = f"{event.setting}: {event.message}" if event.setting else event.message
+            self.error = f"{self.error}\n{told}" if self.error else told
         elif isinstance(event, Saved) and event.what == "state":
             self.state_folder = event.path
         elif (isinstance(event, Saved) and event.what == "lora") or (
@@ -55,8 +58,8 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
     Raises SuiteError when somebody else runs this queue.
     """
     count = 0
+    store.take_up_what_was_cut_off()
     with store.only_runner():
-        _take_up_what_was_cut_off(store)
         while not control.stop_asked:
             queue = store.read()
             bake = queue.next()
@@ -69,24 +72,14 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
     return count
 
 
-def _take_up_what_was_cut_off(store: QueueStore) -> None:
-    """Let bakes wait again that were running when the runner or the computer died."""
-    for bake in store.read().bakes:
-        if bake.state != RUNNING:
-            continue
-        if bake.begun >= MOST_STARTS:
-            store.update(bake.id, state=FAILED, error=f"It was cut off {bake.begun} times by the "
-                         "end of the program or the computer.")  # fmt: skip
-        else:
-            store.update(bake.id, state=WAITING)
-
-
 def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:
-    config = store.folder / f"{bake.id}.json"
+    config, settings = store.folder / f"{bake.id}.json", bake.settings
+    if bake.resume_from and Path(bake.resume_from).is_dir():
+        settings = {**settings, "resume": bake.resume_from}
     began = time.monotonic()
     outcome = Outcome()
     try:
-        write_text(config, json.dumps(bake.settings, indent=2) + "\n")
+        write_text(config, json.dumps(settings, indent=2) + "\n")
         child = Child(command, ["--config", str(config), "--events"])
         code = _follow(child, bake, outcome, watch, control)
     except OSError as error:
@@ -100,9 +93,11 @@ def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, comm
         outcome.error = (
             f"The training ended unexpectedly (code {code}). {outcome.last_line}".strip()
         )
+    before = None if outcome.state_refused else bake.resume_from
     return store.update(
         bake.id, state=state, seconds=round(time.monotonic() - began, 1), result=outcome.result,
-        resume_from=outcome.state_folder, error=outcome.error if state == FAILED else None,
+        resume_from=None if state == DONE else outcome.state_folder or before,
+        error=outcome.error if state == FAILED else None,
     )  # fmt: skip
 
 

@@ -14,16 +14,16 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.core.declare import declarations
-from scripts.core.errors import SettingError, SuiteError
+from scripts.core.errors import SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control
 from scripts.core.file_lock import locked, try_lock, unlock
-from scripts.core.files import PROJECT_FOLDER, explain_os_error, write_text
+from scripts.core.files import PROJECT_FOLDER, explain_os_error, patiently, write_text
 from scripts.settings.import_config import Imported, import_config
 from scripts.settings.import_draft import Fate
 from scripts.settings.train import TrainSettings, read_train_settings
@@ -32,6 +32,7 @@ QUEUE_FOLDER = PROJECT_FOLDER / "queue"
 WAITING, HELD, RUNNING = "waiting", "held", "running"
 DONE, FAILED, STOPPED = "done", "failed", "stopped"
 CONFIG_ENDINGS = (".json", ".toml")
+MOST_STARTS = 3  # of a bake that takes the whole runner down each time
 T = TypeVar("T")
 
 
@@ -41,7 +42,8 @@ class Bake:
 
     `state`: waiting, held (skipped until it is let go), running, done, failed or stopped.
     `settings` are raw values by name. Of a bake that ran: `seconds` it took, `result` the LoRA,
-    `resume_from` a saved state, `error` a sentence, `begun` how often it was started.
+    `resume_from` the saved state that it goes on from the next time, `error` what went wrong,
+    `begun` how often it was started.
     """
 
     id: str
@@ -94,7 +96,7 @@ class QueueStore:
     def read(self) -> Queue:
         """The queue as it is now. Raises SuiteError when its file is damaged."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = patiently(lambda: self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return Queue()
         except OSError as error:
@@ -118,22 +120,27 @@ class QueueStore:
             write_text(self.path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         return result
 
-    def add(self, settings: dict[str, Any], name: str | None = None, source: str = "") -> Bake:
-        """Put a bake at the end; it is named after its output unless told otherwise."""
-        name = name or str(settings.get("output_name") or "") or Path(source).stem or "last"
+    def add(self, settings: dict[str, Any], source: str = "") -> Bake:
+        """Put a bake at the end; it is named after its output."""
+        name = str(settings.get("output_name") or "") or Path(source).stem or "last"
         bake = Bake(uuid.uuid4().hex[:8], name, settings, source)
         return self.change(lambda queue: (replace(queue, bakes=(*queue.bakes, bake)), bake))
 
     def add_file(self, path: Path) -> Imported:
         """Put the config at `path`, of any tool, at the end; the report of its import.
 
-        Raises SuiteError when it is no config, a key of it was refused, or something is missing.
+        Raises SuiteError with all that is wrong when it is no config, a key of it was refused, or
+        something is not set.
         """
         imported = import_config(path)
-        for entry in imported.of(Fate.REFUSED):
-            raise SuiteError(f"{entry.key}: {entry.note}")
+        wrong = [f"{entry.key}: {entry.note}" for entry in imported.of(Fate.REFUSED)]
         settings = _with_whole_paths(imported.values)
-        read_train_settings(settings)
+        try:
+            read_train_settings(settings)
+        except SettingErrors as errors:
+            wrong.append(str(errors))
+        if wrong:
+            raise SuiteError("\n".join(wrong))
         if "output_name" not in settings:
             settings["output_name"] = path.stem
         self.add(settings, source=str(path.absolute()))
@@ -165,9 +172,16 @@ class QueueStore:
         return self._edit(bake_id, work, running_too=True)
 
     def edit(self, bake_id: str, settings: dict[str, Any], name: str | None = None) -> Bake:
-        """Give a bake that does not run other settings."""
-        changes: dict[str, Any] = {"settings": settings}
-        return self.update(bake_id, **changes, **({"name": name} if name else {}))
+        """Give a bake other settings. It begins anew with them and waits for its turn, unless it is
+        held. Raises SuiteError while it runs."""
+
+        def work(bakes: list[Bake], place: int) -> Bake:
+            old = bakes[place]
+            state = HELD if old.state == HELD else WAITING
+            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state)
+            return bakes[place]
+
+        return self._edit(bake_id, work)
 
     def hold(self, bake_id: str) -> Bake:
         """Skip a bake until `let_go`."""
@@ -182,10 +196,8 @@ class QueueStore:
 
         def work(bakes: list[Bake], place: int) -> Bake:
             old = bakes[place]
-            settings = dict(old.settings)
-            if old.resume_from and Path(old.resume_from).is_dir():
-                settings["resume"] = old.resume_from
-            bakes[place] = Bake(old.id, old.name, settings, old.source)
+            bakes[place] = Bake(old.id, old.name, old.settings, old.source,
+                                resume_from=old.resume_from)  # fmt: skip
             return bakes[place]
 
         return self._edit(bake_id, work)
@@ -225,13 +237,13 @@ class QueueStore:
             finally:
                 unlock(handle)
 
-    def is_run(self) -> bool:
-        """Whether somebody runs this queue now."""
-        try:
-            with self.only_runner():
-                return False
-        except SuiteError:
-            return True
+    def take_up_what_was_cut_off(self) -> None:
+        """Let bakes wait again that were running when the runner or the computer died; nothing
+        happens while somebody runs the queue."""
+        if any(bake.state == RUNNING for bake in self.read().bakes):
+            with suppress(SuiteError), self.only_runner():
+                self.change(lambda queue: (
+                    replace(queue, bakes=tuple(map(_taken_up, queue.bakes))), None))  # fmt: skip
 
     def _make_folder(self) -> None:
         try:
@@ -261,6 +273,16 @@ class QueueStore:
             return replace(queue, bakes=tuple(bakes)), result
 
         return self.change(whole)
+
+
+def _taken_up(bake: Bake) -> Bake:
+    """A bake whose runner has died: it waits again, unless that happened too often."""
+    if bake.state != RUNNING:
+        return bake
+    if bake.begun < MOST_STARTS:
+        return replace(bake, state=WAITING)
+    error = f"It was cut off {bake.begun} times by the end of the program or the computer."
+    return replace(bake, state=FAILED, error=error)
 
 
 def _with_whole_paths(settings: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from easy_scripts.train_pages.loss_curve import LossCurve
 from easy_scripts.train_pages.paused import forget_paused, keep_paused
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
-from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.child import Message
 from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
 from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Stage, Start, Step
+from scripts.core.files import OUTPUT_FOLDER
 
 STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
 GO_ON, STOP, CLOSE = 0, 1, 2
@@ -37,6 +37,11 @@ class BakePage(WorkPage):
     name = "bake"
     module = "scripts.train"
     _let_go = False
+
+    @property
+    def back_to_start(self) -> bool:
+        """Only the settings of a bake are on the pages before."""
+        return self._kind != BAKE
 
     def build(self, body: ttk.Frame) -> None:
         """Below stage and bars: figures, curve, previews, buttons; then what every work shows."""
@@ -74,6 +79,7 @@ class BakePage(WorkPage):
         self._attached: KeptBake | None = facts.take("attach")
         kind = facts.take("bake_kind") or BAKE
         self._kind = self._attached.about.kind if self._attached else kind
+        self.module = "scripts.practice" if self._kind == PRACTICE else type(self).module
         self._resume = facts.take("resume")
         self._first_step: int | None = None
         self._newest: Step | None = None
@@ -98,7 +104,7 @@ class BakePage(WorkPage):
             return self._attached
         module, arguments = {
             BAKE: (self.module, []),
-            PRACTICE: ("scripts.practice", [str(OUTPUT_FOLDER / "practice")]),
+            PRACTICE: (self.module, [str(OUTPUT_FOLDER / "practice")]),
             QUEUE: ("easy_scripts.queue", ["run", "--folder", str(QueueStore().folder)]),
         }[self._kind]
         if self._kind != BAKE:
@@ -249,7 +255,9 @@ class BakePage(WorkPage):
             if self._may_kill:
                 self._child.kill()
             return
-        answer = self.wizard.ask("bake.ask_stop")
+        nothing_yet = self._first_step is None and not self._resume
+        early = self._kind == PRACTICE or nothing_yet
+        answer = self.wizard.ask("bake.ask_stop_early" if early else "bake.ask_stop")
         if answer == STOP and self.busy:
             self._stop()
         elif answer == CLOSE and self.busy:
@@ -268,7 +276,7 @@ class BakePage(WorkPage):
             show_page(self.wizard, self.name)
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
-            forget_paused(self.wizard)
+            forget_paused(self.wizard.memory, self.answers.config())
         self.wizard.facts.practised = self._kind == PRACTICE
         self.wizard.facts.preview_seconds = self._pace.seconds
         self.wizard.facts.ran, self.wizard.facts.warnings = self._ran, self._warnings

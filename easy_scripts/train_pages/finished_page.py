@@ -17,6 +17,7 @@ from easy_scripts.wizard.asking import short_path
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file, show_in_folder
 from easy_scripts.wizard.theme import CAPTION
+from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Note, Preview, Saved
 
 CELL = 118  # logical pixels
@@ -34,15 +35,23 @@ class FinishedPage(Page):
     compare: CompareVersions | None = None
 
     @property
+    def back_to_start(self) -> bool:
+        """After the practice bake and the queue, whose settings are on no page."""
+        return bool(self.wizard.facts.practised or self.wizard.facts.ran)
+
+    @property
     def title_key(self) -> str:
         """As good as what came of it."""
-        done = [bake.state == DONE for bake in self._ran()]
+        try:
+            done = [bake.state == DONE for bake in self._ran()]
+        except SuiteError:  # `enter` tells it
+            return "queue.title"
         if len(done) <= 1 and all(done):
             return "finished.title"
         return f"finished.title_{'all' if all(done) else 'some' if any(done) else 'none'}"
 
     def _ran(self) -> list[Bake]:
-        """The bakes of the queue that ran, if it was the queue."""
+        """The bakes of the queue that ran, if it was the queue. Raises SuiteError."""
         ran = self.wizard.facts.ran
         return [bake for bake in QueueStore().read().bakes if bake.id in ran] if ran else []
 
@@ -62,7 +71,11 @@ class FinishedPage(Page):
         done = next((event for event in events if isinstance(event, Done)), Done())
         if self.wizard.facts.ran:
             self._show_warnings()
-            self._show_queue(self._ran())
+            try:
+                self._show_queue(self._ran())
+            except SuiteError as error:
+                self._warn(self.texts.said(error), "Error.TLabel")
+                self._show_buttons(None)
             return
         practised = self.wizard.facts.practised
         saved = [Path(event.path) for event in events
@@ -80,8 +93,11 @@ class FinishedPage(Page):
 
     def _show_warnings(self) -> None:
         for text in self.wizard.facts.warnings:
-            ttk.Label(self._content, text=text, style="Warning.TLabel",
-                      wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
+            self._warn(text)
+
+    def _warn(self, text: str, style: str = "Warning.TLabel") -> None:
+        ttk.Label(self._content, text=text, style=style,
+                  wraplength=self.theme.px(620)).pack(anchor="w", pady=(0, 6))  # fmt: skip
 
     def _show_queue(self, ran: list[Bake]) -> None:
         """One card for each bake of the queue that ran."""

@@ -27,6 +27,8 @@ from easy_scripts.wizard.reveal import show_in_folder
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
+from scripts.settings.import_config import Imported
+from scripts.settings.import_draft import Fate
 
 LOOK_AROUND = 1000  # milliseconds between looks whether somebody else changed the queue
 TEXT_WIDTH = 610  # logical pixels
@@ -118,6 +120,7 @@ class QueuePage(Page):
     def _look(self) -> None:
         self._job = self.wizard.root.after(LOOK_AROUND, self._look)
         try:
+            self._store.take_up_what_was_cut_off()
             queue = self._store.read()
         except SuiteError as error:
             self._say(self.texts.said(error), "Error.TLabel")
@@ -243,23 +246,35 @@ class QueuePage(Page):
         self._add([folder] if folder else [])
 
     def _add(self, paths: list[str]) -> None:
-        """Add all that can be; what cannot is told and keeps out no other."""
-        added, wrong = 0, []
+        """Add all that can be; what cannot is told and keeps out no other. What is worth knowing of
+        one that was added is told, too."""
+        added, wrong, known = 0, [], []
         for path in paths:
             try:
                 for config in configs_in(Path(path)):
                     try:
-                        self._store.add_file(config)
+                        imported = self._store.add_file(config)
                         added += 1
+                        known += [
+                            f"{config.name}: {line}" for line in self._worth_knowing(imported)
+                        ]
                     except SuiteError as error:
                         wrong.append(f"{config.name}: {self.texts.said(error)}")
             except SuiteError as error:
                 wrong.append(self.texts.said(error))
         self._do(lambda: None)
-        if wrong:
-            self._say("\n".join(wrong), "Error.TLabel")
-        elif added:
-            self._say(self.texts("queue.added", count=added))
+        if added:
+            known.insert(0, self.texts("queue.added", count=added))
+        if wrong or known:
+            good = "Warning.TLabel" if known[1:] else "Good.TLabel"
+            self._say("\n".join([*wrong, *known]), "Error.TLabel" if wrong else good)
+
+    def _worth_knowing(self, imported: Imported) -> list[str]:
+        """What a config asks for that there is not here: settings, files and folders."""
+        unknown = [f"{entry.key}: {self.texts.said(entry.note)}"
+                   for entry in imported.of(Fate.UNKNOWN)]  # fmt: skip
+        labels = [self.texts.label(self.answers.declared[name]) for name in imported.missing]
+        return [*unknown, *(self.texts("start.missing", label=label) for label in labels)]
 
     # --- baking --------------------------------------------------------------------------
 

@@ -14,17 +14,17 @@ from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.train_pages.opened import APPLIED, begin_new, keep_opened, open_settings
+from easy_scripts.train_pages.paused import Paused, forget_paused, paused_bakes
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SuiteError
-from scripts.core.files import PROJECT_FOLDER
+from scripts.core.files import OUTPUT_FOLDER
 
 CONFIG_ENDINGS = (".json", ".toml")
 MODEL_ENDINGS = (".safetensors", ".ckpt")
 NAMES_SHOWN = 4
-OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
 QUIET = ("renamed", "used", "not set")  # fates of keys that are folded away
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
@@ -49,19 +49,22 @@ class StartPage(Page):
         for card in self._cards.values():
             card.destroy()
         memory = self.wizard.memory
-        paused, last = memory.get("paused", {}), memory.get("last", {})
+        last = memory.get("last", {})
         self._cards = {}
         for number, bake in enumerate(kept_bakes()):
             self._add_kept(bake, number)
-        if paused and Path(str(paused.get("state", ""))).is_dir():
-            self._add("resume", self._resume, str(paused["config"].get("output_name", "")),
-                      accent=True)  # fmt: skip
+        for number, paused in enumerate(paused_bakes(memory)):
+            self._add("resume", partial(self._resume, paused),
+                      str(paused["config"].get("output_name", "")), accent=not self._cards,
+                      place=f"resume{number}", dismiss=partial(self._forget, paused))  # fmt: skip
         self._add("new", self._new, accent=not self._cards)
         if last:
             self._add("again", self._again, _describe(last))
         self._add("open", self._choose_config)
         self._add("queue", lambda: show_page(self.wizard, "queue"), self._about_queue())
         self._add("practice", self._practice)
+        for card in reversed(self._cards.values()):  # of several of a kind the newest has the key
+            card.take_access_key()
 
     def _add_kept(self, bake: KeptBake, number: int) -> None:
         """A bake that goes on without a window, or ended unseen."""
@@ -83,8 +86,9 @@ class StartPage(Page):
         return self.texts("start.queue_waits", count=len(waiting), names=names)
 
     def _add(self, key: str, action: Callable[[], None], about: str | None = None,
-             accent: bool = False, place: str = "") -> None:  # fmt: skip
-        card = ActionCard(self._body, self.wizard, f"start.{key}", action, about, accent)
+             accent: bool = False, place: str = "",
+             dismiss: Callable[[], None] | None = None) -> None:  # fmt: skip
+        card = ActionCard(self._body, self.wizard, f"start.{key}", action, about, accent, dismiss)
         card.pack(fill="x", pady=(0, self.theme.px(10)))
         self._cards[place or key] = card
 
@@ -131,11 +135,22 @@ class StartPage(Page):
         open_settings(self.wizard, self.wizard.memory.get("last", {}))
         show_page(self.wizard, "summary")
 
-    def _resume(self) -> None:
-        paused = self.wizard.memory.get("paused", {})
+    def _resume(self, paused: Paused) -> None:
+        if paused not in paused_bakes(self.wizard.memory):  # another window has gone on with it
+            self._fill()
+            self.focus_first()
+            return
         open_settings(self.wizard, paused["config"])
         self.wizard.facts.resume = paused["state"]
         show_page(self.wizard, "bake")
+
+    def _forget(self, paused: Paused) -> None:
+        config, label = paused["config"], self.texts.label(self.answers.declared["resume"])
+        name = str(config.get("output_name", ""))
+        if self.wizard.ask("start.forget", name=name, label=label, state=paused["state"]) == 1:
+            forget_paused(self.wizard.memory, config)
+            self._fill()
+            self.focus_first()
 
     def _attach(self, bake: KeptBake) -> None:
         if bake.about.config:

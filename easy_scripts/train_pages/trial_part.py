@@ -13,7 +13,6 @@ from collections.abc import Callable
 from tkinter import ttk
 from typing import Any
 
-from easy_scripts.train_pages.start_page import OUTPUT_FOLDER
 from easy_scripts.wizard.asking import Answer, Asking
 from easy_scripts.wizard.catalogue import split_access_key
 from easy_scripts.wizard.theme import CAPTION
@@ -22,6 +21,7 @@ from easy_scripts.wizard.window import Wizard
 from scripts.core.declare import read_value
 from scripts.core.errors import SettingError
 from scripts.core.events import Stage
+from scripts.core.files import OUTPUT_FOLDER
 
 TEXT_WIDTH = 600  # logical pixels
 BATCH = "train_batch_size"

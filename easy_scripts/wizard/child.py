@@ -79,11 +79,6 @@ class Child:
         with suppress(OSError):
             self._process.kill()
 
-    @property
-    def running(self) -> bool:
-        """Whether the process still lives."""
-        return self._process.poll() is None
-
     def _read_events(self, log: threading.Thread) -> None:
         for line in self._process.stdout:
             text = line.decode("utf-8", errors="replace").strip()

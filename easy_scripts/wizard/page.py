@@ -28,6 +28,7 @@ class Page:
     can_go_back = True
     busy = False
     passed_over = False  # Back goes past this page
+    back_to_start = False  # Back goes to the first page: those between were not filled in
     off_path = False  # no step on the way: the list at the side does without it
     offers_always = False  # the draft, even when files were dropped on the .bat
     handles: tuple[str, ...] = ()  # settings of the page that have no row of their own

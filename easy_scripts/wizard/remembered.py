@@ -3,7 +3,7 @@
 One small JSON file for each wizard in the project's cache folder, or in the user's own cache folder
 when the project's cannot be written to. Several windows may share it: each change reads the file
 anew under a lock and changes nothing else. Most of it is a comfort, and what cannot be written then
-holds as long as the window; `must_keep` is for what a person would miss.
+holds as long as the window; `must_change` is for what a person would miss.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from scripts.core.files import CACHE_FOLDER, explain_os_error, make_folders, wri
 
 RECENT_PATHS = 12
 PATIENCE = 2.0  # seconds to wait for another window, which needs a few milliseconds
-TRIES = 3  # Windows refuses to replace a file while another window reads it
 
 
 class Memory:
@@ -47,10 +46,6 @@ class Memory:
         """Keep `value` (JSON-able) under `key`, on disk at once if that is possible."""
         self._keep(key, lambda _: value)
 
-    def must_keep(self, key: str, value: Any) -> None:
-        """As `keep`; raises SuiteError when it cannot be written."""
-        self._change(key, lambda _: value)
-
     def recent(self, kind: str) -> list[str]:
         """The paths used latest for `kind` of row, newest first, those that still exist."""
         paths = self.get("recent", {}).get(kind, [])
@@ -70,12 +65,13 @@ class Memory:
 
     def _keep(self, key: str, change: Callable[[Any], Any]) -> None:
         try:
-            self._change(key, change)
+            self.must_change(key, change)
         except SuiteError:
             self._unwritten[key] = change(self.get(key))
 
-    def _change(self, key: str, change: Callable[[Any], Any]) -> None:
-        """Change one entry of the file and leave the others to whoever wrote them."""
+    def must_change(self, key: str, change: Callable[[Any], Any]) -> None:
+        """Keep under `key` what `change` makes of what is there; other entries are left to whoever
+        wrote them. Raises SuiteError when it cannot be written."""
         try:
             make_folders(self.folder)
             with self._alone():
@@ -83,7 +79,8 @@ class Memory:
                 value = change(content.get(key))
                 if key not in content or content[key] != value:
                     content[key] = value
-                    self._write(content)
+                    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+                    write_text(self._path, text)
         except OSError as error:
             raise SuiteError(explain_os_error(error, self._path)) from error
         self._latest = content
@@ -96,17 +93,6 @@ class Memory:
             if isinstance(content, dict):
                 return content
         return {}
-
-    def _write(self, content: dict[str, Any]) -> None:
-        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-        for attempt in range(1, TRIES + 1):
-            try:
-                write_text(self._path, text)
-                return
-            except SuiteError:
-                if attempt == TRIES:
-                    raise
-                time.sleep(0.05 * attempt)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -201,7 +201,7 @@ class Wizard:
         """One page back, whatever is wrong on this one."""
         before = [i for i in range(self.current) if not self.pages[i].passed_over]
         if self.page.can_go_back and before and self.page.may_leave():
-            self.go_to(before[-1])
+            self.go_to(before[0 if self.page.back_to_start else -1])
 
     def next(self) -> None:
         """One page on, if nothing is wrong on this one."""

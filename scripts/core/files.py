@@ -11,10 +11,12 @@ import hashlib
 import locale
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from scripts.core.errors import SettingError, SuiteError
 
@@ -26,7 +28,10 @@ PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 UNSAFE_ENDINGS = (".ckpt", ".pt", ".pth", ".bin")  # of files that can hold code
 WEIGHT_ENDINGS = (".safetensors", *UNSAFE_ENDINGS)  # of LoRAs in a folder
 CACHE_FOLDER = PROJECT_FOLDER / "cache"
+OUTPUT_FOLDER = PROJECT_FOLDER / "output"
 LOG_FOLDER = PROJECT_FOLDER / "logs"
+TRIES = 5  # within half a second
+T = TypeVar("T")
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def replace_atomically(path: Path | str) -> Iterator[Path]:
         made = make_folders(path.parent)
         yield temporary
         _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        patiently(lambda: os.replace(temporary, path))
         made = []
     except OSError as error:
         raise SuiteError(explain_os_error(error, path)) from error
@@ -81,6 +86,16 @@ def remove_folders(made: list[Path]) -> None:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def patiently(work: Callable[[], T]) -> T:
+    """Do what Windows refuses for the moment in which another program has the file: replacing a
+    file that is read, and reading one that is replaced. Raises OSError."""
+    for attempt in range(1, TRIES):
+        with suppress(PermissionError):
+            return work()
+        time.sleep(0.05 * attempt)
+    return work()
 
 
 def explain_os_error(error: OSError, path: Path) -> str:

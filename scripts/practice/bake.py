@@ -20,7 +20,7 @@ import numpy as np
 from scripts.command import run_command
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Report, Saved, Stage
-from scripts.core.files import PROJECT_FOLDER, check_output_folder
+from scripts.core.files import OUTPUT_FOLDER, check_output_folder
 from scripts.drawing.sheet import Row, write_sheet
 from scripts.practice.draw import (
     CONCEPT_BACKGROUNDS,
@@ -33,7 +33,7 @@ from scripts.practice.judge import shows_concept, shows_scene
 from scripts.settings.train import read_train_settings
 
 BASE_MODEL = Path(__file__).with_name("base.safetensors")
-DEFAULT_FOLDER = PROJECT_FOLDER / "output" / "practice"
+DEFAULT_FOLDER = OUTPUT_FOLDER / "practice"
 SHEET_NAME = "contact_sheet.png"
 PICTURES = 60  # drawn for each of the three shares
 AT_ONCE = 30

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from scripts.core import files
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import (
     check_free_space,
@@ -50,6 +51,24 @@ def test_folders_are_made_for_a_result_and_go_with_a_failure(tmp_path):
     with replace_atomically(path) as unfinished:
         unfinished.write_text("whole")
     assert path.read_text() == "whole"
+
+
+def test_a_file_that_is_being_read_is_tried_again(tmp_path, monkeypatch):
+    place, refusals, replace = tmp_path / "a", [1, 1], os.replace
+
+    def busy(*paths):
+        if refusals:
+            raise PermissionError(13, f"Access is denied {refusals.pop()}")
+        replace(*paths)
+
+    monkeypatch.setattr(files.os, "replace", busy)
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    files.write_text(place, "new")
+    assert place.read_text() == "new" and not refusals
+    refusals += [1] * files.TRIES
+    with pytest.raises(SuiteError, match="access is denied"):
+        files.write_text(place, "newer")
+    assert place.read_text() == "new" and os.listdir(tmp_path) == ["a"]
 
 
 def test_a_full_disk_is_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from easy_scripts.bakes import keeper, kept
-from easy_scripts.bakes.keeper import EVENTS, LOCK
+from easy_scripts.bakes.keeper import EVENTS, LOCK, NUMBER
 from easy_scripts.bakes.kept import ABOUT, CODE_VANISHED, About, kept_bakes, start_bake
 from easy_scripts.wizard import awake, child, remembered
 from easy_scripts.wizard.child import Ended, LogLine
@@ -193,6 +194,33 @@ def test_a_keeper_that_is_killed_ends_the_bake_safely_and_is_noticed(start):
     assert seen[-1] == Ended(CODE_VANISHED)
     (again,) = kept_bakes()
     assert not again.running
+
+
+def test_on_a_disk_without_locks_the_process_tells_whether_it_lives(tmp_path, monkeypatch):
+    def no_locks(_handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    ways = []
+
+    class Bake:
+        def __init__(self, module, words):
+            ways.append(kept_bakes()[0].running)
+
+        def messages(self):
+            yield Ended(0)
+
+    monkeypatch.setattr(remembered, "memory_folder", lambda: tmp_path)
+    monkeypatch.setattr(keeper, "try_lock", no_locks)
+    monkeypatch.setattr(kept, "try_lock", no_locks)
+    monkeypatch.setattr(keeper, "Child", Bake)
+    folder = tmp_path / "bakes" / "one"
+    folder.mkdir(parents=True)
+    (folder / ABOUT).write_text(json.dumps({"kind": "bake", "name": "x", "started": 0}))
+    assert keeper.main([str(folder), "a.module"]) == 0 and ways == [True]
+    (folder / NUMBER).write_text("1")
+    monkeypatch.setattr(kept, "all_processes", lambda: [(1, 0, "/sbin/init")])
+    (bake,) = kept_bakes()
+    assert not bake.running, "another program has its number now"
 
 
 def test_a_line_that_is_cut_off_does_no_harm(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from easy_scripts.queue.store import (
     RUNNING,
     STOPPED,
     WAITING,
+    Bake,
     QueueStore,
     configs_in,
 )  # fmt: skip
@@ -33,8 +34,14 @@ settings = json.load(open(sys.argv[2], encoding="utf-8"))
 name = settings["output_name"]
 def tell(**event):
     print(json.dumps(event), flush=True)
+if settings.get("resume"):
+    if settings.get("seed") == 8:
+        tell(event="problem", message="The state belongs to another training.", setting="resume")
+        sys.exit(1)
+    name = "resumed"
 if name == "bad":
     tell(event="problem", message="Too dark.", setting="vae")
+    tell(event="problem", message="Too few.")
     sys.exit(1)
 if name == "crash":
     print("segment violated", file=sys.stderr, flush=True)
@@ -114,7 +121,7 @@ def test_one_failure_never_ends_the_others(store, stand_in):
     assert states(store) == {"good": DONE, "bad": FAILED, "crash": FAILED, "fine": DONE}
     good, bad, crash, _ = store.read().bakes
     assert good.result == "good.safetensors" and good.seconds > 0 and good.error is None
-    assert bad.error == "vae: Too dark."
+    assert bad.error == "vae: Too dark.\nToo few."
     assert "code 70" in crash.error and "segment violated" in crash.error
     assert store.clear() == 2 and names(store) == ["bad", "crash"]
     assert [path.name for path in store.folder.glob("*.json")] == ["queue.json"]
@@ -145,16 +152,41 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     assert states(store) == {"long": STOPPED, "rest": WAITING}
     stopped = store.read().find(long)
     assert stopped.result == "half.safetensors"
-    assert store.again(long).settings["resume"] == stopped.resume_from
+    assert store.duplicate(long).resume_from is None, "a copy is another bake"
+    assert "resume" not in store.again(long).settings
+    assert (
+        run(store, stand_in, watch=lambda bake, event: bake.name == "long" and store.pause()) == 1
+    )
+    done = store.read().find(long)
+    assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
+
+
+def test_a_state_that_is_refused_is_not_tried_again(store, stand_in, tmp_path):
+    (bake,) = add(store, "one")
+    store.update(bake, settings={"output_name": "one", "seed": 8}, resume_from=str(tmp_path))
+    run(store, stand_in)
+    assert store.read().find(bake).error == "resume: The state belongs to another training."
+    store.again(bake)
+    run(store, stand_in)
+    assert store.read().find(bake).result == "one.safetensors"
+
+
+def test_a_bake_that_is_changed_begins_anew_and_only_while_it_does_not_run(store, tmp_path):
+    (bake,) = add(store, "one")
+    for state, then in ((FAILED, WAITING), (STOPPED, WAITING), (HELD, HELD)):
+        store.update(bake, state=state, error="Too dark.", begun=2, resume_from=str(tmp_path))
+        store.edit(bake, {"output_name": "two"}, "two")
+        assert store.read().bakes == (Bake(bake, "two", {"output_name": "two"}, state=then),)
+    store.update(bake, state=RUNNING)
+    with store.only_runner(), pytest.raises(SuiteError, match="two is running"):
+        store.edit(bake, {"output_name": "three"})
+    assert store.read().find(bake).settings == {"output_name": "two"}
 
 
 def test_two_runners_never_run_the_same_queue(store, stand_in):
     add(store, "good")
-    with store.only_runner():
-        assert QueueStore(store.folder).is_run()
-        with pytest.raises(SuiteError, match="being run already"):
-            run(store, stand_in)
-    assert not store.is_run()
+    with store.only_runner(), pytest.raises(SuiteError, match="being run already"):
+        run(store, stand_in)
     assert states(store) == {"good": WAITING}
 
 
@@ -165,6 +197,18 @@ def test_what_was_cut_off_runs_again_but_not_for_ever(store, stand_in):
     run(store, stand_in)
     assert states(store) == {"one": DONE, "two": FAILED}
     assert "cut off 3 times" in store.read().find(two).error
+
+
+def test_without_a_runner_the_list_shows_nothing_as_running(store, capsys):
+    one, two = add(store, "one", "two")
+    store.update(one, state=RUNNING, begun=1)
+    store.update(two, state=RUNNING, begun=3)
+    with store.only_runner():
+        assert command.main(["remove", "1"], store) == 1
+    assert "one is running" in capsys.readouterr().err
+    assert command.main(["list"], store) == 0
+    assert states(store) == {"one": WAITING, "two": FAILED}
+    assert command.main(["remove", "1"], store) == 0 and names(store) == ["two"]
 
 
 def test_a_damaged_file_is_told(store):
@@ -186,9 +230,12 @@ def test_configs_are_added_by_file_and_by_folder(store, tmp_path, monkeypatch, c
     (folder / "b.toml").write_text("\n".join(f"{key} = '{value}'" for key, value in CONFIG.items()))
     (folder / "c.json").write_text(json.dumps({**CONFIG, "network_dim": "many"}))
     (folder / "d.json").write_text('{"network_dim": 8}')
+    (folder / "e.json").write_text(json.dumps({**CONFIG, "network_dim": "x", "seed": "y"}))
     assert command.main(["add", str(folder)], store) == 1
     told = capsys.readouterr()
     assert "network_dim" in told.err and "No base model is given" in told.err
+    assert "network_dim: " in told.err.partition("e.json")[2] and "\nseed: " in told.err
+    assert "Not on this computer: base.safetensors (pretrained_model_name_or_path)" in told.out
     assert names(store) == ["cat", "b"]
     assert store.read().bakes[0].settings["train_data_dir"] == str(tmp_path / "in")
     with pytest.raises(SuiteError, match="no config"):

@@ -16,7 +16,7 @@ from easy_scripts.queue.store import RUNNING, QueueStore
 from easy_scripts.train_pages import bake_page, preview_strip
 from easy_scripts.train_pages.bake_bars import BakeBars
 from easy_scripts.train_pages.figures import rates_of
-from easy_scripts.wizard import attention
+from easy_scripts.wizard import attention, work_page
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.child import Ended
 from scripts.core.events import Facts, Note, Preview, Saved, Stage, Start, Step
@@ -401,12 +401,13 @@ def queue_bakes(on_page, bake, tmp_path):
     store = QueueStore(tmp_path / "queue")
     bakes = [store.add({"output_name": name}) for name in ("one", "two", "three")]
     robot = on_page("queue")
-    store.update(bakes[0].id, state=RUNNING)
-    bake.say(Facts({"begins": "one"}))
-    bake.begin()
-    bake.step(1)
-    told(robot, "“one” is learning.")
-    return robot, store, bakes
+    with store.only_runner():
+        store.update(bakes[0].id, state=RUNNING)
+        bake.say(Facts({"begins": "one"}))
+        bake.begin()
+        bake.step(1)
+        told(robot, "“one” is learning.")
+        yield robot, store, bakes
 
 
 def press(robot, text, row):
@@ -516,3 +517,58 @@ def test_a_stopped_bake_is_told_in_japanese_too(on_page, bake, tmp_path, monkeyp
     bake.finish("")
     robot.until(lambda: robot.page.name == "finished")
     assert "停止" in robot.seen().splitlines() and "stopped" not in robot.seen()
+
+
+@pytest.mark.parametrize("kind", ["bake", "practice", "queue"])
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_back_leads_to_pages_that_were_filled_in(on_page, bake, tmp_path, kind, ends_well):
+    robot = on_page(kind)
+    if kind == "queue":
+        one = QueueStore(tmp_path / "queue").add({"output_name": "one"})
+        bake.say(Facts({"ended": one.id}))
+    bake.finish() if ends_well else bake.fail("It is too dark.")
+    robot.until(lambda: not robot.wizard.page.busy)
+    robot.pump()
+    assert robot.page.name == ("finished" if ends_well else "bake")
+    robot.press("<Alt-b>")
+    assert robot.page.name == ("summary" if kind == "bake" else "start")
+
+
+def test_a_queue_that_cannot_be_read_at_the_end_is_a_sentence(on_page, bake, tmp_path):
+    robot = on_page("queue")
+    store = QueueStore(tmp_path / "queue")
+    bake.say(Facts({"ended": store.add({"output_name": "one"}).id}))
+    store.path.write_text("{")
+    bake.finish("")
+    robot.until(lambda: robot.page.name == "finished")
+    assert "is damaged" in robot.seen() and robot.wizard._title.cget("text") == "The queue"
+    assert robot.root.focus_get().cget("text") == "Train another"
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "keeps"), [("bake", 1, True), ("bake", None, False), ("practice", 1, False)]
+)
+def test_who_stops_is_promised_no_more_than_holds(on_page, bake, kind, step, keeps):
+    robot = on_page(kind)
+    if step:
+        bake.step(step)
+        told(robot, "1 of 100")
+    asked = robot.answer(0)
+    robot.press("<Escape>")
+    robot.until(asked)
+    assert ("is saved, and you can go on later" in asked()[0]) == keeps
+    assert ("begins from the start" in asked()[0]) != keeps
+
+
+@pytest.mark.parametrize(("kind", "log"), [("practice", "practice-1.log"), ("bake", "train-1.log")])
+def test_the_log_that_is_opened_is_the_bake_s(on_page, bake, tmp_path, monkeypatch, kind, log):
+    for name in ("practice-1.log", "train-1.log"):
+        (tmp_path / name).write_text("")
+    opened = []
+    monkeypatch.setattr(work_page, "LOG_FOLDER", tmp_path)
+    monkeypatch.setattr(work_page, "open_file", opened.append)
+    robot = on_page(kind)
+    bake.say(Ended(70))
+    robot.until(lambda: not robot.page.busy)
+    robot.click("Open the log")
+    assert opened == [tmp_path / log]

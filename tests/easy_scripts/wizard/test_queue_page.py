@@ -9,7 +9,7 @@ import pytest
 import test_train_wizard as wizard_tests
 
 from easy_scripts import train
-from easy_scripts.queue.store import DONE, FAILED, HELD, WAITING, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, HELD, RUNNING, WAITING, QueueStore
 
 this_pc, pictures, given = wizard_tests.this_pc, wizard_tests.pictures, wizard_tests.given
 
@@ -84,6 +84,8 @@ def test_copies_holds_and_removals(robot, store):
 
 
 def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
+    store.update(store.read().bakes[1].id, state=FAILED, error="Too dark.")
+    robot.until(lambda: "Too dark." in robot.seen())
     press(robot, "Change", 1)
     assert robot.page.name == "summary" and robot.wizard.answers["output_name"] == "two"
     robot.until(lambda: not robot.page._asking.busy)
@@ -93,6 +95,7 @@ def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
     assert robot.page.name == "queue"
     bake = store.read().bakes[1]
     assert bake.settings["network_dim"] == 6 and len(store.read().bakes) == 3
+    assert bake.state == WAITING and "Too dark." not in robot.seen()
     robot.press("<Alt-b>")
     robot.click("Start here")
     assert not robot.wizard.facts.queued
@@ -125,6 +128,18 @@ def test_what_somebody_else_does_is_seen(robot, store):
     assert names(store) == ["three"]
 
 
+def test_a_bake_whose_runner_died_waits_again_and_can_be_removed(robot, store):
+    bake = store.read().bakes[0]
+    with store.only_runner():
+        store.update(bake.id, state=RUNNING, begun=1)
+        robot.until(lambda: "baking" in robot.seen(), "it runs")
+        robot.pump(1.2)
+        assert store.read().bakes[0].state == RUNNING
+    robot.until(lambda: store.read().bakes[0].state == WAITING, "it waits again")
+    press(robot, "Remove", 0)
+    assert names(store) == ["two", "three"]
+
+
 def test_configs_and_folders_of_them_are_added(robot, store, given, tmp_path, monkeypatch):
     folder = tmp_path / "configs"
     folder.mkdir()
@@ -135,7 +150,16 @@ def test_configs_and_folders_of_them_are_added(robot, store, given, tmp_path, mo
     assert names(store)[-1] == "good" and "bad.json: " in robot.seen()
     monkeypatch.setattr(robot.page, "choose_files", lambda: (str(folder / "good.json"),))
     robot.click("Add configs…")
-    assert names(store)[-2:] == ["good", "good"] and "1 added." in robot.seen()
+    assert names(store)[-2:] == ["good", "good"] and "1 added." in robot.seen().splitlines()
+    elsewhere = {**given, "pretrained_model_name_or_path": "/elsewhere/base.safetensors"}
+    (folder / "odd.json").write_text(json.dumps({**elsewhere, "sparkle": 3}))
+    monkeypatch.setattr(robot.page, "choose_files", lambda: (str(folder / "odd.json"),))
+    robot.click("Add configs…")
+    assert robot.page._said.cget("text").splitlines() == [
+        "1 added.",
+        "odd.json: sparkle: There is no such setting here; what it asked for (3) is lost.",
+        "odd.json: Base model: the path in the config is not on this computer. Choose it again.",
+    ]
 
 
 def test_a_damaged_queue_is_a_sentence(robot, store):

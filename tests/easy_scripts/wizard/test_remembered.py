@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts.train_pages.paused import forget_paused, keep_paused
-from easy_scripts.wizard import remembered
+from easy_scripts.train_pages.paused import forget_paused, keep_paused, paused_bakes
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.remembered import Memory
@@ -24,7 +23,7 @@ from pathlib import Path
 from easy_scripts.wizard.remembered import Memory
 memory = Memory("x", Path(sys.argv[1]))
 for number in range(40):
-    memory.must_keep(f"{sys.argv[2]}{number}", number)
+    memory.must_change(f"{sys.argv[2]}{number}", lambda _: number)
 """
 
 
@@ -66,7 +65,7 @@ def test_a_comfort_that_cannot_be_written_holds_as_long_as_the_window(barred):
     barred.keep("place", [1])
     assert barred.get("place") == [1]
     with pytest.raises(SuiteError, match="cannot be written"):
-        barred.must_keep("paused", {})
+        barred.must_change("paused", lambda _: {})
 
 
 def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path, monkeypatch):
@@ -80,22 +79,8 @@ def test_a_file_that_cannot_be_read_is_not_replaced(tmp_path, monkeypatch):
         patch.setattr(Path, "read_text", refuse)
         memory.keep("place", [1])
         with pytest.raises(SuiteError, match="access is denied"):
-            memory.must_keep("place", [1])
+            memory.must_change("place", lambda _: [1])
     assert Memory("x", tmp_path).get("paused") == {"state": "here"}
-
-
-def test_a_file_that_is_being_read_is_tried_again(tmp_path, monkeypatch):
-    refusals = [SuiteError("access is denied"), SuiteError("access is denied")]
-    write = remembered.write_text
-
-    def busy(path, text):
-        if refusals:
-            raise refusals.pop()
-        write(path, text)
-
-    monkeypatch.setattr(remembered, "write_text", busy)
-    Memory("x", tmp_path).must_keep("paused", {"state": "here"})
-    assert Memory("x", tmp_path).get("paused") == {"state": "here"} and not refusals
 
 
 class MadeUpWizard:
@@ -116,7 +101,19 @@ def test_a_bake_that_is_done_forgets_only_its_own_pause(tmp_path):
     hero = MadeUpWizard(Memory("x", tmp_path), output_name="hero", output_dir="/out")
     other = MadeUpWizard(Memory("x", tmp_path), output_name="other", output_dir="/out")
     assert keep_paused(hero, "/out/hero-state") is None
-    forget_paused(other)
-    assert other.memory.get("paused")["state"] == "/out/hero-state"
-    forget_paused(hero)
+    forget_paused(other.memory, other.answers.config())
+    assert [one["state"] for one in other.memory.get("paused")] == ["/out/hero-state"]
+    forget_paused(hero.memory, hero.answers.config())
     assert not other.memory.get("paused")
+
+
+def test_each_bake_keeps_its_own_pause_and_the_newest_comes_first(tmp_path, memory_folder):
+    states = [tmp_path / name for name in ("a1", "b", "a2", "gone")]
+    for state in states[:3]:
+        state.mkdir()
+    memory = Memory("x", tmp_path)
+    for name, state in zip(("a", "b", "a", "c"), states, strict=True):
+        assert keep_paused(MadeUpWizard(memory, output_name=name), str(state)) is None
+    assert [one["state"] for one in paused_bakes(memory)] == [str(states[2]), str(states[1])]
+    memory.keep("paused", {"config": {}, "state": str(tmp_path)})
+    assert paused_bakes(memory) == [], "what is not as it should be is passed over"

@@ -1,4 +1,4 @@
-"""The first page: a config that is still being read when someone has gone on."""
+"""The first page: a config that is still being read when someone has gone on; paused bakes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 
 import pytest
 import test_train_wizard as wizard_tests
+from made_up_kept_bake import MadeUpBake
 
 from easy_scripts import train
+from easy_scripts.train_pages.paused import forget_paused
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.remembered import Memory
 
@@ -69,3 +71,46 @@ def test_advice_leaves_alone_what_a_config_says_even_where_it_was_advised_before
     robot.page._kind.set("style")
     assert (answers["network_dim"], answers["clip_skip"], answers["max_train_epochs"]) == (32, 2, 4)
     assert answers["min_snr_gamma"] == 5.0
+
+
+@pytest.fixture
+def paused(tmp_path, memory_folder):
+    """Two bakes that were paused, the newest first."""
+    bakes = []
+    for name in ("hero", "cat"):
+        state = tmp_path / f"{name}-state"
+        state.mkdir()
+        bakes.append({"config": {"output_name": name, "output_dir": str(tmp_path)},
+                      "state": str(state)})  # fmt: skip
+    Memory("train").keep("paused", bakes)
+    return bakes
+
+
+def test_a_paused_bake_that_runs_again_is_not_offered_twice(open_robot, paused):
+    bake = MadeUpBake(name="hero", config=paused[0]["config"])
+    robot = open_robot(train.PLAN)
+    assert "A bake is running" in robot.seen()
+    assert robot.seen().splitlines().count("Go on where you paused") == 1
+    assert "cat" in robot.seen().splitlines() and "hero" not in robot.seen().splitlines()
+    bake.end(0)
+
+
+def test_a_pause_can_be_forgotten_and_its_state_stays(open_robot, paused):
+    robot = open_robot(train.PLAN)
+    assert robot.root.focus_get() is robot.page._cards["resume0"].button
+    asked = robot.answer(1)
+    robot.click("✕")
+    assert paused[0]["state"] in asked()[0]
+    assert robot.seen().splitlines().count("Go on where you paused") == 1
+    assert [one["state"] for one in Memory("train").get("paused")] == [paused[1]["state"]]
+    asked = robot.answer(0)
+    robot.click("✕")
+    assert asked() and "Go on where you paused" in robot.seen()
+
+
+def test_a_pause_that_another_window_has_ended_is_seen_when_it_is_pressed(open_robot, paused):
+    robot = open_robot(train.PLAN)
+    forget_paused(Memory("train"), paused[0]["config"])
+    robot.press("<Alt-t>")
+    assert robot.page.name == "start" and "hero" not in robot.seen().splitlines()
+    assert robot.root.focus_get() is robot.page._cards["resume0"].button

@@ -49,7 +49,9 @@ def test_a_dropped_config_is_baked_by_return_alone(screen, tmp_path):
         time.sleep(4)  # the plan is made
         keyboard("Return")
         wait_for(lambda: (tmp_path / "out" / "one.safetensors").exists(), process)
-        time.sleep(4)
+        bakes = tmp_path / "kept" / "bakes"
+        wait_for(lambda: not list(bakes.iterdir()), process)  # its end has been seen
+        time.sleep(1)
         keyboard("Escape")
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""

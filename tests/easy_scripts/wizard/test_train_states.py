@@ -210,7 +210,8 @@ def found_at_the_start(tour: Tour, place: Path) -> None:
     ended_one, running = MadeUpBake("queue"), MadeUpBake(config=values(place))
     ended_one.end(0)
     (place / "state").mkdir()
-    wizard.memory.keep("paused", {"config": values(place), "state": str(place / "state")})
+    wizard.memory.keep("paused", [{"config": {**values(place), "output_name": "the other one"},
+                                   "state": str(place / "state")}])  # fmt: skip
     wizard.memory.keep("last", values(place))
     show_page(wizard, "start")
     tour.robot.pump()

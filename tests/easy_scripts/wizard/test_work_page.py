@@ -29,7 +29,7 @@ def start(open_robot):
 
 def running(robot):
     """Whether the child process lives."""
-    return robot.page._child.running
+    return robot.page._child._process.poll() is None
 
 
 def test_the_work_is_shown_and_ends_on_the_next_page(start):
@@ -161,7 +161,7 @@ def test_a_window_that_is_closed_leaves_no_process_and_no_file_behind(start, mom
     robot.wizard.end()
     assert not config.parent.exists()
     end = time.monotonic() + 20
-    while child.running:
+    while child._process.poll() is None:
         assert time.monotonic() < end, "the child goes on although the window is gone"
         time.sleep(0.02)
 
