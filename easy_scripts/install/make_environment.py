@@ -53,6 +53,10 @@ SPARE_GB = 0.5  # what has to stay free beside the packages
 AUTO = "auto"
 
 
+class NothingFits(SuiteError):
+    """No build for the graphics card fits the machine as it is; the one for the processor does."""
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What an environment is wanted for, and how the world is asked (tests ask another world).
@@ -161,7 +165,7 @@ def prepare_eight_bit(
 def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     """What was asked for ("auto" or a kind) and the kind that follows, with its reason.
 
-    Raises SuiteError when nothing fits the machine as it is.
+    Raises NothingFits when its card cannot be used as it is.
     """
     asked = wishes.kind or read_json(project.plan).get("asked", AUTO)
     if asked in KINDS:
@@ -170,7 +174,7 @@ def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     python = (sys.version_info[0], sys.version_info[1])
     choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
     if choice.kind is None:
-        raise SuiteError(choice.reason)
+        raise NothingFits(choice.reason)
     return AUTO, choice
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,46 @@ def test_without_nvidia_smi_the_registry_tells_card_and_driver():
         Gpu("NVIDIA GeForce RTX 4070", (8, 9), 12288),
     )
     assert choose_kind("win32", found.gpus, found.driver_cuda, (3, 12)).kind == "cu126"
+
+
+@pytest.mark.parametrize(
+    ("present", "found"),
+    [
+        (["0001"], ["Intel(R) Arc(TM) A770 Graphics"]),
+        (["0000"], ["NVIDIA GeForce RTX 4070"]),
+        ([], ["NVIDIA GeForce RTX 4070", "Intel(R) Arc(TM) A770 Graphics"]),  # Windows cannot tell
+    ],
+)
+def test_a_card_that_was_taken_out_is_not_found(monkeypatch, present, found):
+    """Windows keeps its entry for ever."""
+    group = graphics.DISPLAY_CLASS
+    keys = {rf"{group}\0000": GEFORCE, rf"{group}\0001": ARC}
+    keys |= {
+        rf"{graphics.DEVICES}\PCI\{name}": {"Driver": rf"{{4d36e968}}\{name}"} for name in present
+    }
+
+    class Registry:
+        HKEY_LOCAL_MACHINE = None
+
+        @contextmanager
+        def OpenKey(self, above, path):  # noqa: N802 - Windows' name
+            yield path if above is None else rf"{above}\{path}"
+
+        def QueryInfoKey(self, key):  # noqa: N802
+            return (2,)
+
+        def EnumKey(self, key, number):  # noqa: N802
+            return f"{number:04}"
+
+        def QueryValueEx(self, key, name):  # noqa: N802
+            if name not in keys[key]:
+                raise OSError(name)
+            return keys[key][name], None
+
+    monkeypatch.setattr(graphics.sys, "platform", "win32")
+    monkeypatch.setattr(graphics, "winreg", Registry(), raising=False)
+    monkeypatch.setattr(graphics, "present_devices", lambda: [rf"PCI\{name}" for name in present])
+    assert [gpu.name for gpu in graphics.detect(lambda _: None).gpus] == found
 
 
 def test_nvidia_smi_is_believed_more_than_the_registry():
