@@ -129,7 +129,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     machine = f"Python {sys.version}, {this_machine()}"
     workshop.write(f"Easy LoRA {dated_version()}, kind {kind.name} ({asked}), {machine}")
     refuse_while_at_work(project)
-    refuse_bad_place(project, kind, report)
+    for oddity in refuse_bad_place(project, kind):
+        report(Note(oddity))
     report(Note(_in_words(project, choice)))
     project.stamp.unlink(missing_ok=True)
     report(Stage("Preparing the private environment"))
@@ -179,13 +180,13 @@ def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
 
 
 def describe_plan(project: Project, wishes: Wishes) -> str:
-    """What set-up would do here, for people; nothing is changed.
+    """What set-up would do here and what is odd about the folder, for people; nothing is changed.
 
     Raises SuiteError when it could not be done.
     """
     _, choice = decide_kind(project, wishes)
-    refuse_bad_place(project, KINDS[choice.kind], lambda event: None)
-    return _in_words(project, choice)
+    oddities = refuse_bad_place(project, KINDS[choice.kind])
+    return "\n\n".join([_in_words(project, choice), *oddities])
 
 
 def _in_words(project: Project, choice: Choice) -> str:
@@ -226,13 +227,14 @@ def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
         return verdict(take_step(workshop, environment), environment)
 
 
-def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:
-    """Tell what is odd about the folder; raise SuiteError when set-up cannot be done there."""
+def refuse_bad_place(project: Project, kind: Kind) -> list[str]:
+    """What is odd about the folder; raises SuiteError when set-up cannot be done there."""
     there = kind.disk_gb if begun(project) else _gigabytes_there(project)
-    for finding in check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there)):
+    found = check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there))
+    for finding in found:
         if finding.problem:
             raise SuiteError(finding.sentence)
-        report(Note(finding.sentence))
+    return [finding.sentence for finding in found]
 
 
 def refuse_while_at_work(project: Project) -> None:

@@ -74,6 +74,15 @@ def test_it_first_says_what_it_will_do(window):
     assert not window.start.instate(["disabled"])
 
 
+def test_the_plan_warns_of_a_folder_in_onedrive(screen, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "ja")
+    project = Project(tmp_path / "OneDrive" / "EasyLoRA")
+    window = setup_window.SetupWindow(tkinter.Tk(), project, [])
+    until(window, lambda: not window.start.instate(["disabled"]))
+    assert "OneDrive か Dropbox" in window.notes["text"], window.notes["text"]
+    window.close()
+
+
 def test_it_shows_how_it_goes_and_the_last_line(running):
     child = running._child
     assert child.command == ("easy_scripts", ["setup", "--no-bake", "--events"])
