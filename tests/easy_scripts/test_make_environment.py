@@ -252,6 +252,12 @@ def damage_pip(project):
     shutil.rmtree(site(project) / "pip" / "_internal")
 
 
+def files_of(folder):
+    """All files but what Python keeps for itself, and when each was changed."""
+    paths = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.lstat().st_mtime_ns for path in paths if not path.is_dir()}
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -268,7 +274,9 @@ def damage_pip(project):
 def test_damage_is_found_and_mended(moved, damage):
     set_up(moved)
     damage(moved)
+    before = files_of(moved.environment)
     assert check_environment(moved, WISHES, lambda event: None)
+    assert files_of(moved.environment) == before, "a check changes nothing"
     set_up(moved)
     assert check_environment(moved, WISHES, lambda event: None) is None
     assert run_inside(moved, "import tiny, torch; print(tiny.NAME, torch.version.cuda)") == (
