@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from tkinter import ttk
 
 from easy_scripts.install.make_environment import NothingFits, Wishes, describe_plan
+from easy_scripts.install.skeleton import base_python
 from easy_scripts.install.words import explain_error, split_unit
 from easy_scripts.launcher.handover import open_window
 from easy_scripts.launcher.judge import judge
@@ -202,7 +203,10 @@ class SetupWindow:
         self._progress.pack(fill="x", after=self.stage)
         self._wait()
         self._label(self.leave, "work.stop")
-        self._child = Child("easy_scripts", ["setup", *self._arguments], self.project.root)
+        # with .venv's own Python, set-up could not replace it
+        self._child = Child(
+            "easy_scripts", ["setup", *self._arguments], self.project.root, base_python()
+        )
 
     def _poll(self) -> None:
         while not self._results.empty():

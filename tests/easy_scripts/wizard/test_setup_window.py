@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tkinter
+from pathlib import Path
 from tkinter import ttk
 
 import pytest
@@ -28,7 +30,8 @@ PLAN = (
 class ScriptedChild:
     """Stands in for the child process: gives what the test puts into `coming`."""
 
-    def __init__(self, module, arguments, folder):
+    def __init__(self, module, arguments, folder, python):
+        self.python = python
         self.command, self.coming, self.asked = (module, arguments), [], []
 
     def messages(self):
@@ -86,6 +89,7 @@ def test_the_plan_warns_of_a_folder_in_onedrive(screen, tmp_path, monkeypatch):
 def test_it_shows_how_it_goes_and_the_last_line(running):
     child = running._child
     assert child.command == ("easy_scripts", ["setup", "--no-bake", "--events"])
+    assert not Path(child.python).is_relative_to(sys.prefix) or sys.prefix == sys.base_prefix
     child.coming = [Stage("Downloading torch, MB", 25, 100), LogLine("Collecting torch")]
     until(running, lambda: "Collecting torch" in running.log.get("1.0", "end"))
     assert running.stage["text"] == "Downloading torch"
