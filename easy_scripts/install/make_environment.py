@@ -7,6 +7,7 @@ at any point and goes on where it stopped, and a second run with nothing to do n
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from easy_scripts.install import graphics
+from easy_scripts.install import graphics, package_source
 from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
@@ -108,7 +110,7 @@ def _workshop(project: Project) -> Iterator[Workshop]:
         path = project.logs / f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log"
         shutil.rmtree(project.workspace, ignore_errors=True)
         try:
-            with path.open("a", encoding="utf-8", errors="replace") as log:
+            with path.open("a", encoding="utf-8", errors="replace") as log, _told_to(log):
                 try:
                     yield Workshop(project, log, path, lock)
                 except BaseException:
@@ -118,6 +120,17 @@ def _workshop(project: Project) -> Iterator[Workshop]:
             sentence = explain_failure([str(error)], 1, "Set-up could not go on")
             raise SuiteError(sentence) from error
         shutil.rmtree(project.workspace, ignore_errors=True)
+
+
+@contextmanager
+def _told_to(log: TextIO) -> Iterator[None]:
+    """Write into the log why a package source gave no answer."""
+    handler = logging.StreamHandler(log)
+    package_source.LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        package_source.LOG.removeHandler(handler)
 
 
 def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:

@@ -456,6 +456,13 @@ def test_a_package_that_cannot_be_loaded_is_named(moved, wheels):
     assert not judge(moved).whole
 
 
+def test_why_an_index_gave_no_answer_is_in_the_log(empty):
+    with making._workshop(empty):
+        assert not package_source.index_reachable("no address")
+    [log] = empty.logs.glob("setup-*.log")
+    assert "no address: unknown url type" in log.read_text()
+
+
 def test_no_package_source_is_one_sentence_with_the_log(moved, monkeypatch):
     (moved.locks / "common.txt").write_text("tiny==1.0\nunknown==7.0\n")
     shutil.rmtree(moved.logs)
