@@ -37,13 +37,15 @@ if exist "%ROOT%\%GONE%" rd /s /q "%ROOT%\%GONE%"
 if exist "%ROOT%\cache" rd /s /q "%ROOT%\cache"
 
 rem Only the installer leaves this list, and only it makes shortcuts and an entry in Settings, Apps.
-rem They are those of the copy that was installed last, which may be another one.
+rem They are those of the copy that was installed last, which may be another one. (A name that this
+rem console cannot show arrives changed: such a folder is not found, and taken for this one.)
 if not exist "%ROOT%\easy_lora_files.txt" goto python
 set "INSTALLED="
 set "KEY=HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\EasyLoRA"
 set "ASK=%REG% query "%KEY%" /v InstallLocation"
 for /f "tokens=2,*" %%A in ('%ASK% 2^>nul') do set "INSTALLED=%%B"
-if defined INSTALLED if /i not "%INSTALLED%"=="%ROOT%" goto python
+set "LAST=%INSTALLED%\easy_scripts\launcher\start.bat"
+if defined INSTALLED if /i not "%INSTALLED%"=="%ROOT%" if exist "%LAST%" goto python
 del /q "%MENU%\Easy LoRA - *.lnk" "%DESKTOP%\Easy LoRA - *.lnk" >nul 2>&1
 del /q "%MENU%\Uninstall Easy LoRA.lnk" >nul 2>&1
 "%REG%" delete "%KEY%" /f >nul 2>&1

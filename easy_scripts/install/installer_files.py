@@ -28,9 +28,11 @@ SPARE_GB = 0.1  # beside the files; set-up sees by itself whether there is room 
 
 
 def default_folder() -> Path:
-    """A short path of the user's own, outside of OneDrive."""
+    """A short path of the user's own, outside of OneDrive, even for a long user name."""
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "Programs" / "EasyLoRA"
+        usual = Path(os.environ["LOCALAPPDATA"]) / "Programs" / "EasyLoRA"
+        if not path_length(str(usual), sys.platform, long_paths_on()):
+            return usual
     return Path.home() / "EasyLoRA"
 
 

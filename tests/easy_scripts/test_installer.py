@@ -112,6 +112,21 @@ def test_a_folder_in_onedrive_is_told_of():
     assert notices(Path("C:/EasyLoRA")) == []
 
 
+@pytest.mark.parametrize(
+    ("user", "folder"),
+    [
+        ("Tom", "/Users/Tom/AppData/Local/Programs/EasyLoRA"),
+        ("x" * 22, "/home/x/EasyLoRA"),  # 61 letters are one too many
+    ],
+)
+def test_the_default_folder_is_never_one_that_is_refused(monkeypatch, user, folder):
+    monkeypatch.setenv("LOCALAPPDATA", f"/Users/{user}/AppData/Local")
+    monkeypatch.setenv("HOME", "/home/x")
+    monkeypatch.setattr(installer_files.sys, "platform", "win32")
+    monkeypatch.setattr(installer_files, "long_paths_on", lambda: False)
+    assert installer_files.default_folder().as_posix() == folder
+
+
 def leave_free(monkeypatch, free):
     """Let every disk have this many bytes of room."""
     usage = shutil._ntuple_diskusage(10**12, 10**12, free)

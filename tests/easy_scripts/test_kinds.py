@@ -287,6 +287,23 @@ def make_nvidia_smi(folder, monkeypatch, text):
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
+@pytest.mark.parametrize(
+    ("name", "capability"),
+    [
+        ("Quadro K620", (5, 0)),  # these three of the K series are Maxwells
+        ("NVIDIA Quadro K1200", (5, 0)),
+        ("Quadro K2200M", (5, 0)),
+        ("Quadro K2000", (3, 5)),
+        ("NVIDIA GeForce MX110", (5, 0)),
+        ("NVIDIA GeForce MX130", (5, 0)),
+        ("NVIDIA GeForce MX150", (6, 1)),
+        ("NVIDIA GeForce MX330", (6, 1)),
+    ],
+)
+def test_series_with_two_generations(name, capability):
+    assert capability_of(name) == capability
+
+
 def test_a_missing_tool_means_no_card(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert nvidia.detect() == Graphics()

@@ -147,7 +147,7 @@ def test_while_a_program_runs_nothing_is_removed(computer, project, name):
 
 
 def test_what_another_installed_copy_made_stays(computer, project, shortcuts):
-    later = windows_path(computer.folder / "another copy")
+    later = windows_path(installed(computer.folder / "another copy"))
     add = ["reg", "add", ENTRY, "/v", "InstallLocation", "/d", later, "/f"]
     computer.wine.run(add, computer.folder)
     code, _, shown = computer.start("uninstall.bat", "yes", folder=project)
