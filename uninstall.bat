@@ -22,7 +22,13 @@ if not defined ANSWER goto nothing
 set "ANSWER=%ANSWER:"=%"
 if /i not "%ANSWER%"=="yes" goto nothing
 
-rem While a program in it runs, renaming fails as a whole, where deleting would stop half-way.
+rem While other files in it are open, renaming fails as a whole, where deleting would stop half-way.
+set "BUSY="
+set "EXE=%ROOT%\.venv\Scripts\python.exe"
+call :running
+set "EXE=%ROOT%\.venv\Scripts\pythonw.exe"
+call :running
+if defined BUSY goto inuse
 set "GONE=.venv-removed"
 if exist "%ROOT%\%GONE%" rd /s /q "%ROOT%\%GONE%"
 if exist "%ROOT%\.venv" ren "%ROOT%\.venv" "%GONE%"
@@ -31,10 +37,18 @@ if exist "%ROOT%\%GONE%" rd /s /q "%ROOT%\%GONE%"
 if exist "%ROOT%\cache" rd /s /q "%ROOT%\cache"
 
 rem Only the installer leaves this list, and only it makes shortcuts and an entry in Settings, Apps.
+rem They are those of the copy that was installed last, which may be another one. (A name that this
+rem console cannot show arrives changed: such a folder is not found, and taken for this one.)
 if not exist "%ROOT%\easy_lora_files.txt" goto python
+set "INSTALLED="
+set "KEY=HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\EasyLoRA"
+set "ASK=%REG% query "%KEY%" /v InstallLocation"
+for /f "tokens=2,*" %%A in ('%ASK% 2^>nul') do set "INSTALLED=%%B"
+set "LAST=%INSTALLED%\easy_scripts\launcher\start.bat"
+if defined INSTALLED if /i not "%INSTALLED%"=="%ROOT%" if exist "%LAST%" goto python
 del /q "%MENU%\Easy LoRA - *.lnk" "%DESKTOP%\Easy LoRA - *.lnk" >nul 2>&1
 del /q "%MENU%\Uninstall Easy LoRA.lnk" >nul 2>&1
-"%REG%" delete "HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\EasyLoRA" /f >nul 2>&1
+"%REG%" delete "%KEY%" /f >nul 2>&1
 
 rem Our own Python; the copies of Easy LoRA that use it are noted beside it by start.bat.
 :python
@@ -78,3 +92,11 @@ exit /b 1
 echo This file belongs into the folder of Easy LoRA, which is not here. Nothing was removed.
 if not defined QUIET pause
 exit /b 1
+
+rem A program that runs cannot be opened for writing; nothing is written.
+:running
+if not exist "%EXE%" exit /b 0
+set "FREE="
+(set "FREE=yes" >>"%EXE%") 2>nul
+if not defined FREE set "BUSY=yes"
+exit /b 0

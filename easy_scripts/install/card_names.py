@@ -23,8 +23,12 @@ CAPABILITIES: tuple[tuple[str, tuple[int, int]], ...] = (
     (r"RTX 20\d\d|GTX 16\d\d|\bT4\b|\bT[1245]\d\d\d?\b|MX4[05]0|MX550", (7, 5)),
     (r"TITAN V|V100|GV100", (7, 0)),
     (r"P100|GP100", (6, 0)),
-    (r"GT[XS]? ?10\d\d|TITAN X[Pp]|\bP\d{1,4}\b|MX[123][1-5]0", (6, 1)),
-    (r"GTX? ?9\d\d|GTX 7[45]\d|TITAN X|\bM\d{1,4}\b|\b(8|9)\d\dM|MX110|MX130", (5, 0)),
+    (r"GT[XS]? ?10\d\d|TITAN X[Pp]|\bP\d{1,4}\b|MX150|MX[23][1-5]0", (6, 1)),
+    (
+        r"GTX? ?9\d\d|GTX 7[45]\d|TITAN X|\bM\d{1,4}\b|\b(8|9)\d\dM|MX110|MX130"
+        r"|\bK(620|1200|2200)M?\b",
+        (5, 0),
+    ),
     (r"GTX? ?[4-7]\d\d|\bK\d{1,4}\b|TITAN|GeForce [2-9]\d\d\b", (3, 5)),
 )
 

@@ -20,6 +20,7 @@ from typing import TextIO
 from easy_scripts.install.kinds import KINDS
 from easy_scripts.install.make_environment import (
     AUTO,
+    NothingFits,
     Wishes,
     check_environment,
     describe_plan,
@@ -36,6 +37,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Problem, Report, Stage
 
 DONE, MENDABLE, STOPPED = 0, 1, 2
+PROCESSOR = " To use the processor instead, run: python -m easy_scripts setup --kind cpu"
 OBEY_EVERY = 0.1  # seconds between looks whether the window asked to stop
 
 
@@ -91,7 +93,8 @@ def ensure_environment(project: Project, wishes: Wishes, report: Report | None =
     try:
         make_environment(project, wishes, tell)
     except SuiteError as error:
-        tell(Problem(str(error)))
+        way_out = PROCESSOR if isinstance(error, NothingFits) and report is None else ""
+        tell(Problem(f"{error}{way_out}"))
         return MENDABLE
     except KeyboardInterrupt:
         tell(Problem("Set-up was stopped. Start it again: it goes on where it stopped."))

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import unquote, urldefrag, urljoin
 
-from easy_scripts.install.package_source import open_address
+from easy_scripts.install.package_source import LOG, open_address
 from scripts.core.events import Note, Report, Stage
 from scripts.core.files import sha256_of_file
 
@@ -86,7 +86,8 @@ def _find(wanted: Wanted) -> tuple[str, str | None] | None:
     try:
         with open_address(wanted.page, SECONDS) as answer:
             page, text = answer.url, answer.read().decode("utf-8", errors="replace")
-    except (OSError, ValueError, http.client.HTTPException):  # pip may know another way
+    except (OSError, ValueError, http.client.HTTPException) as error:  # pip may know another way
+        LOG.info("%s: %s", wanted.page, error)
         return None
     links = _Links()
     links.feed(text)

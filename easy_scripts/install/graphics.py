@@ -1,11 +1,13 @@
 """Which graphics cards this machine has: NVIDIA's own tool first, then what Windows knows.
 
 On Windows the cards that have a driver stand in the registry. That is how Intel's and AMD's are
-found, and how an NVIDIA card is noticed whose nvidia-smi is missing or hangs.
+found, and how an NVIDIA card is noticed whose nvidia-smi is missing or hangs. A card that was taken
+out stays there too, so Windows is asked which ones the PC still has.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +21,8 @@ if sys.platform == "win32":
     import winreg
 
 DISPLAY_CLASS = r"SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}"
+DEVICES = r"SYSTEM\CurrentControlSet\Enum"
+PRESENT_OF_CLASS = 0x100 | 0x200  # CM_GETIDLIST_FILTER_PRESENT, CM_GETIDLIST_FILTER_CLASS
 MEMORY = "HardwareInformation.qwMemorySize"
 VENDORS = (("VEN_10DE", "nvidia"), ("VEN_8086", "intel"), ("VEN_1002", "amd"))
 # Driver numbers from which a driver knows a CUDA version (CUDA Toolkit Release Notes, table
@@ -67,14 +71,40 @@ def cuda_of_driver(version: str) -> Version | None:
 
 
 def windows_adapters() -> Iterator[dict[str, object]]:
-    """The registry's entries about graphics cards; none on other systems."""
+    """The registry's entries about the graphics cards in this PC; none on other systems."""
     if sys.platform != "win32":
         return
+    present = entries_of(present_devices())
     with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, DISPLAY_CLASS) as group:
         for number in range(winreg.QueryInfoKey(group)[0]):
+            name = winreg.EnumKey(group, number)
+            if present and name not in present:
+                continue
             values = {}
-            with suppress(OSError), winreg.OpenKey(group, winreg.EnumKey(group, number)) as entry:
-                for name in ("DriverDesc", "MatchingDeviceId", "DriverVersion", MEMORY):
+            with suppress(OSError), winreg.OpenKey(group, name) as entry:
+                for value in ("DriverDesc", "MatchingDeviceId", "DriverVersion", MEMORY):
                     with suppress(OSError):
-                        values[name] = winreg.QueryValueEx(entry, name)[0]
+                        values[value] = winreg.QueryValueEx(entry, value)[0]
             yield values
+
+
+def entries_of(devices: Iterable[str]) -> set[str]:
+    """The names of the registry's entries for the drivers of these devices, such as "0001"."""
+    names = set()
+    for device in devices:
+        path = rf"{DEVICES}\{device}"
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, path) as key:
+            names.add(winreg.QueryValueEx(key, "Driver")[0].rpartition("\\")[2])
+    return names
+
+
+def present_devices() -> list[str]:
+    """The graphics cards that are in this PC, as Windows names them; empty when it cannot tell."""
+    manager, size = ctypes.WinDLL("cfgmgr32"), ctypes.c_ulong()
+    group = DISPLAY_CLASS.rpartition("\\")[2]
+    if manager.CM_Get_Device_ID_List_SizeW(ctypes.byref(size), group, PRESENT_OF_CLASS):
+        return []
+    names = ctypes.create_unicode_buffer(size.value)
+    if manager.CM_Get_Device_ID_ListW(group, names, size, PRESENT_OF_CLASS):
+        return []
+    return [name for name in names[:].split("\0") if name]

@@ -30,13 +30,14 @@ def read_packages(site: Path) -> tuple[dict[str, str], dict[str, str]]:
     """What is installed in the site-packages folder `site`: (versions, damage), by name.
 
     A file that is missing, or is not as long as the package's own list (RECORD) says, is damage:
-    that is what a killed installation and an over-eager virus scanner leave behind.
+    that is what a killed installation and an over-eager virus scanner leave behind. So are the
+    lists of two versions.
     """
     packages: dict[str, str] = {}
     damaged: dict[str, str] = {}
     for folder, name, version in _metadata_folders(site):
+        damage = "two versions are there" if name in packages else _damage(folder)
         packages[name] = version
-        damage = _damage(folder)
         if damage:
             damaged[name] = damage
     return packages, damaged
@@ -98,9 +99,7 @@ def try_imports(modules: list[str]) -> dict[str, str]:
 
 def main(result_file: str, modules: list[str]) -> None:
     """Look, and write the result."""
-    site = Path(sysconfig.get_path("purelib"))
-    sweep(site)
-    packages, damaged = read_packages(site)
+    packages, damaged = read_packages(Path(sysconfig.get_path("purelib")))
     result = {
         "packages": packages,
         "damaged": damaged,

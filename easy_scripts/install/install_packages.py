@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.fetch_wheel import BrokenDownload, Wanted, fetch_wheel, wanted_wheel
+from easy_scripts.install.inspect_environment import sweep
 from easy_scripts.install.kinds import Kind, build_in_words, ordinary_build
 from easy_scripts.install.package_source import SECONDS, Reachable, reachable_at_last
 from easy_scripts.install.packages import Findings, inspect
 from easy_scripts.install.pip_steps import RAW_PROGRESS, Workshop, pip_install
+from easy_scripts.install.skeleton import site_packages
 from easy_scripts.launcher.judge import read_pyvenv_cfg
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Report, Stage
@@ -76,6 +78,7 @@ class PackageInstaller:
 
         Raises SuiteError.
         """
+        sweep(site_packages(self.workshop.project))
         findings = inspect(self.workshop, self.wanted)
         if "pip" in findings.to_install or "pip" in findings.to_replace:
             self.report(Stage("Bringing the installer up to date"))

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 from easy_scripts.install.place_checks import (
+    GIGABYTE,
     check_place,
     cloud_folder,
     long_paths_on,
@@ -23,13 +24,15 @@ from scripts.core.files import write_text
 
 PAYLOAD = "EasyLoRA.zip"  # beside the installer, as PyInstaller unpacks it
 LIST = "easy_lora_files.txt"
-NEEDED_GB = 9.0  # the largest kind, and some room
+SPARE_GB = 0.1  # beside the files; set-up sees by itself whether there is room for the packages
 
 
 def default_folder() -> Path:
-    """A short path of the user's own, outside of OneDrive."""
+    """A short path of the user's own, outside of OneDrive, even for a long user name."""
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "Programs" / "EasyLoRA"
+        usual = Path(os.environ["LOCALAPPDATA"]) / "Programs" / "EasyLoRA"
+        if not path_length(str(usual), sys.platform, long_paths_on()):
+            return usual
     return Path.home() / "EasyLoRA"
 
 
@@ -50,16 +53,17 @@ def notices(folder: Path) -> list[str]:
     return [finding.sentence for finding in found if finding]
 
 
-def unpack(packed: Path, folder: Path, needed_gb: float = NEEDED_GB) -> list[str]:
+def unpack(packed: Path, folder: Path) -> list[str]:
     """Unpack the zip `packed` into `folder`; the names in it.
 
     Raises SuiteError when the folder is no good, is at work, or holds something else.
     """
     before = _files_of_before(folder)
-    for finding in check_place(folder, needed_gb):
-        if finding.problem:
-            raise SuiteError(finding.sentence)
     with zipfile.ZipFile(packed) as archive:
+        needed = sum(info.file_size for info in archive.infolist()) / GIGABYTE
+        for finding in check_place(folder, SPARE_GB + needed):
+            if finding.problem:
+                raise SuiteError(finding.sentence)
         names = archive.namelist()
         _write_list(folder, sorted({*before, *names}))  # first: should it break off, it is ours
         archive.extractall(folder)

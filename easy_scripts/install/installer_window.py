@@ -5,6 +5,7 @@ Made of plain ttk: the packages of the wizards are not there yet when it runs.
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import tkinter
 from collections.abc import Callable
@@ -14,11 +15,11 @@ from tkinter import filedialog, ttk
 from easy_scripts.install.installer_entries import make_entries
 from easy_scripts.install.installer_files import notices, payload, unpack
 from easy_scripts.install.installer_start import start_setup
+from easy_scripts.install.words import explain_error
 from easy_scripts.launcher.project import dated_version
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.plain_look import PlainLook
 from easy_scripts.wizard.screen import open_root, show_in_front
-from scripts.core.errors import SuiteError
 
 DONE, MENDABLE = 0, 1
 POLL = 50  # milliseconds
@@ -32,7 +33,7 @@ class InstallerWindow:
         self.root, self.code = root, MENDABLE
         self.texts = texts or Catalogue()
         self.look = PlainLook(root, self.texts.language)
-        self._error: str | None = None
+        self._worked, self._error = False, ""
         self.folder = tkinter.StringVar(root, str(folder))
         self.menu = tkinter.BooleanVar(root, True)
         self.desktop = tkinter.BooleanVar(root, False)
@@ -119,13 +120,14 @@ class InstallerWindow:
         self._wait(work)
 
     def _work(self, folder: Path, menu: bool, desktop: bool) -> None:
-        self._error = None
+        self._worked = False
         try:
             unpack(payload(), folder)
             make_entries(folder, menu, desktop)
             start_setup(folder)
-        except (SuiteError, OSError) as error:
-            self._error = str(error)
+            self._worked = True
+        except Exception as error:  # noqa: BLE001 - a window without a console
+            self._error = explain_error(error, folder, Path(tempfile.gettempdir()))
 
     def _wait(self, work: threading.Thread) -> None:
         if work.is_alive():
@@ -133,12 +135,12 @@ class InstallerWindow:
             return
         self.bar.stop()
         self.bar.pack_forget()
-        if self._error:
-            self.message["text"] = self.texts.said(self._error)
-            self.button.state(["!disabled"])
+        if self._worked:
+            self.code = DONE
+            self.root.destroy()
             return
-        self.code = DONE
-        self.root.destroy()
+        self.message["text"] = self.texts.said(self._error)
+        self.button.state(["!disabled"])
 
 
 def ask_and_install(folder: Path) -> int:

@@ -7,6 +7,7 @@ at any point and goes on where it stopped, and a second run with nothing to do n
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from easy_scripts.install import graphics
+from easy_scripts.install import graphics, package_source
 from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, verdict
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
@@ -52,6 +54,10 @@ IMPORTS = (
 SPARE_GB = 0.5  # what has to stay free beside the packages
 AUTO = "auto"
 CHECK_LOG = "check.txt"  # of the last look that changed nothing; the doctor reads *.log
+
+
+class NothingFits(SuiteError):
+    """No build for the graphics card fits the machine as it is; the one for the processor does."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def _workshop(project: Project, log_name: str | None = None) -> Iterator[Worksho
         path = project.logs / (log_name or f"setup-{time.strftime('%Y%m%d-%H%M%S')}.log")
         shutil.rmtree(project.workspace, ignore_errors=True)
         try:
-            with path.open("w" if log_name else "a", encoding="utf-8", errors="replace") as log:
+            mode = "w" if log_name else "a"
+            with path.open(mode, encoding="utf-8", errors="replace") as log, _told_to(log):
                 try:
                     yield Workshop(project, log, path, lock)
                 except BaseException:
@@ -120,6 +127,17 @@ def _workshop(project: Project, log_name: str | None = None) -> Iterator[Worksho
         shutil.rmtree(project.workspace, ignore_errors=True)
 
 
+@contextmanager
+def _told_to(log: TextIO) -> Iterator[None]:
+    """Write into the log why a package source gave no answer."""
+    handler = logging.StreamHandler(log)
+    package_source.LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        package_source.LOG.removeHandler(handler)
+
+
 def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     project = workshop.project
     refuse_a_file(project.environment)
@@ -129,7 +147,8 @@ def _make(workshop: Workshop, wishes: Wishes, report: Report) -> None:
     machine = f"Python {sys.version}, {this_machine()}"
     workshop.write(f"Easy LoRA {dated_version()}, kind {kind.name} ({asked}), {machine}")
     refuse_while_at_work(project)
-    refuse_bad_place(project, kind, report)
+    for oddity in refuse_bad_place(project, kind):
+        report(Note(oddity))
     report(Note(_in_words(project, choice)))
     project.stamp.unlink(missing_ok=True)
     report(Stage("Preparing the private environment"))
@@ -165,7 +184,7 @@ def prepare_eight_bit(
 def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     """What was asked for ("auto" or a kind) and the kind that follows, with its reason.
 
-    Raises SuiteError when nothing fits the machine as it is.
+    Raises NothingFits when its card cannot be used as it is.
     """
     asked = wishes.kind or read_json(project.plan).get("asked", AUTO)
     if asked in KINDS:
@@ -174,18 +193,18 @@ def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     python = (sys.version_info[0], sys.version_info[1])
     choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
     if choice.kind is None:
-        raise SuiteError(choice.reason)
+        raise NothingFits(choice.reason)
     return AUTO, choice
 
 
 def describe_plan(project: Project, wishes: Wishes) -> str:
-    """What set-up would do here, for people; nothing is changed.
+    """What set-up would do here and what is odd about the folder, for people; nothing is changed.
 
     Raises SuiteError when it could not be done.
     """
     _, choice = decide_kind(project, wishes)
-    refuse_bad_place(project, KINDS[choice.kind], lambda event: None)
-    return _in_words(project, choice)
+    oddities = refuse_bad_place(project, KINDS[choice.kind])
+    return "\n\n".join([_in_words(project, choice), *oddities])
 
 
 def _in_words(project: Project, choice: Choice) -> str:
@@ -226,13 +245,14 @@ def look_at_eight_bit(project: Project, stamp: dict) -> EightBit:
         return verdict(take_step(workshop, environment), environment)
 
 
-def refuse_bad_place(project: Project, kind: Kind, report: Report) -> None:
-    """Tell what is odd about the folder; raise SuiteError when set-up cannot be done there."""
+def refuse_bad_place(project: Project, kind: Kind) -> list[str]:
+    """What is odd about the folder; raises SuiteError when set-up cannot be done there."""
     there = kind.disk_gb if begun(project) else _gigabytes_there(project)
-    for finding in check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there)):
+    found = check_place(project.root, SPARE_GB + max(0, kind.disk_gb - there))
+    for finding in found:
         if finding.problem:
             raise SuiteError(finding.sentence)
-        report(Note(finding.sentence))
+    return [finding.sentence for finding in found]
 
 
 def refuse_while_at_work(project: Project) -> None:

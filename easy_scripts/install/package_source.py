@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import ssl
 import threading
@@ -10,23 +11,26 @@ import time
 import urllib.request
 from collections.abc import Callable
 
+from easy_scripts.install.skeleton import site_packages
+from easy_scripts.launcher.project import Project
+
 SECONDS = 3.0
 PATIENCE = (3.0, 10.0, 30.0)  # seconds of the tries where nothing else will do
 PAUSE = 2.0  # seconds between them
+CERTIFICATES_OF_PIP = "pip/_vendor/certifi/cacert.pem"
 Reachable = Callable[[str, float], bool]
+LOG = logging.getLogger(__name__)  # why no answer came; set-up keeps that in its log
+LOG.setLevel(logging.INFO)
 
 
-def index_reachable(address: str, seconds: float = SECONDS, proxy: str | None = None) -> bool:
-    """Whether `address` answers within `seconds`, name look-up and redirects included.
-
-    proxy: the proxy from pip's settings, for machines where only pip knows it.
-    """
+def index_reachable(address: str, seconds: float = SECONDS) -> bool:
+    """Whether `address` answers within `seconds`, name look-up and redirects included."""
     answers: list[bool] = []
-    asker = threading.Thread(
-        target=lambda: answers.append(_answers(address, seconds, proxy)), daemon=True
-    )
+    asker = threading.Thread(target=lambda: answers.append(_answers(address, seconds)), daemon=True)
     asker.start()
     asker.join(seconds)
+    if not answers:
+        LOG.info("%s did not answer in %g s", address, seconds)
     return bool(answers) and answers[0]
 
 
@@ -40,27 +44,26 @@ def reachable_at_last(reachable: Reachable, address: str) -> bool:
     return False
 
 
-def _answers(address: str, seconds: float, proxy: str | None) -> bool:
+def _answers(address: str, seconds: float) -> bool:
     try:
-        with open_address(address, seconds, proxy) as answer:
+        with open_address(address, seconds) as answer:
             return answer.status == 200
-    except (OSError, ValueError, http.client.HTTPException):  # URLError is an OSError
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        LOG.info("%s: %s", address, error)
         return False
 
 
-def open_address(
-    address: str, seconds: float, proxy: str | None = None, start: int = 0
-) -> http.client.HTTPResponse:
+def open_address(address: str, seconds: float, start: int = 0) -> http.client.HTTPResponse:
     """The answer of `address`, to be closed; from byte `start` on if the server can do that (its
     status is 206 then).
 
-    proxy: in place of the system's and of pip's own variable. Raises OSError (URLError among
-    them), ValueError for an address that is none, http.client.HTTPException.
+    Raises OSError (URLError among them), ValueError for an address that is none,
+    http.client.HTTPException.
     """
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.HTTPSHandler(context=_certificates())
     ]
-    proxy = proxy or os.environ.get("PIP_PROXY")
+    proxy = os.environ.get("PIP_PROXY")
     if proxy:
         handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
     headers = {"Range": f"bytes={start}-"} if start else {}
@@ -71,6 +74,8 @@ def open_address(
 def _certificates() -> ssl.SSLContext:
     context = ssl.create_default_context()
     own = os.environ.get("PIP_CERT") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if own and os.path.isfile(own):
-        context.load_verify_locations(own)
+    # Windows fills its list only when its own programs ask for a certificate, so pip brings one
+    for path in (own, site_packages(Project()) / CERTIFICATES_OF_PIP):
+        if path and os.path.isfile(path):
+            context.load_verify_locations(path)
     return context

@@ -14,8 +14,9 @@ import tkinter
 from collections.abc import Callable, Sequence
 from tkinter import ttk
 
-from easy_scripts.install.make_environment import Wishes, describe_plan
-from easy_scripts.install.words import split_unit
+from easy_scripts.install.make_environment import NothingFits, Wishes, describe_plan
+from easy_scripts.install.skeleton import base_python
+from easy_scripts.install.words import explain_error, split_unit
 from easy_scripts.launcher.handover import open_window
 from easy_scripts.launcher.judge import judge
 from easy_scripts.launcher.project import Project
@@ -104,7 +105,9 @@ class SetupWindow:
         self.leave = self._button(buttons, "Wide.TButton", self.close)
         self.start = self._button(buttons, "Accent.TButton", self.run)
         self.onward = self._button(buttons, "Accent.TButton", self._go_onward)
+        self.processor = self._button(buttons, "Wide.TButton", self._use_processor)
         self.onward.pack_forget()
+        self.processor.pack_forget()
         self._label(self.doctor, "doctor.button")
         self._label(self.leave, "frame.close")
         self._label(self.start, "setup.start")
@@ -143,8 +146,11 @@ class SetupWindow:
         def run() -> None:
             try:
                 self._results.put((then, work()))
-            except (SuiteError, OSError) as error:
-                self._results.put((self._show_problem, str(error)))
+            except NothingFits as error:
+                self._results.put((self._show_refusal, str(error)))
+            except Exception as error:  # noqa: BLE001 - else the bar would run for ever
+                sentence = explain_error(error, self.project.root, self.project.logs)
+                self._results.put((self._show_problem, sentence))
 
         threading.Thread(target=run, daemon=True).start()
 
@@ -163,6 +169,20 @@ class SetupWindow:
         self.problem["text"] = self.texts.said(message)
         self._let_start()
 
+    def _show_refusal(self, message: str) -> None:
+        """The card cannot be used as it is: the processor can."""
+        self._show_problem(message)
+        self._label(self.processor, "setup.processor")
+        self._show_button(self.processor)
+
+    def _show_button(self, button: ttk.Button) -> None:
+        button.pack(side="right", padx=(self.look.px(8), 0), before=self.start)
+
+    def _use_processor(self) -> None:
+        self._arguments += ["--kind", "cpu"]
+        self.processor.pack_forget()
+        self.run()
+
     def _rest(self, key: str) -> None:
         self.stage["text"] = self.texts(key)
         self.bar.stop()
@@ -174,6 +194,7 @@ class SetupWindow:
         """Start set-up as a child process."""
         self.start.state(["disabled"])
         self.doctor.state(["disabled"])
+        self.processor.state(["disabled"])
         self.onward.pack_forget()
         self.problem["text"] = self.notes["text"] = ""
         self._stopping = False
@@ -182,7 +203,10 @@ class SetupWindow:
         self._progress.pack(fill="x", after=self.stage)
         self._wait()
         self._label(self.leave, "work.stop")
-        self._child = Child("easy_scripts", ["setup", *self._arguments], self.project.root)
+        # with .venv's own Python, set-up could not replace it
+        self._child = Child(
+            "easy_scripts", ["setup", *self._arguments], self.project.root, base_python()
+        )
 
     def _poll(self) -> None:
         while not self._results.empty():
@@ -233,6 +257,7 @@ class SetupWindow:
         usable = code == DONE or judge(self.project).whole  # but for the bake
         self._label(self.leave, "frame.close")
         self.doctor.state(["!disabled"])
+        self.processor.state(["!disabled"])
         self._label(self.start, "setup.check_again" if code == DONE else "setup.try_again")
         self._rest("setup.done" if code == DONE else "setup.usable" if usable else "setup.not_done")
         self._let_start()
@@ -240,7 +265,8 @@ class SetupWindow:
             self.notes.configure(style="Strong.TLabel")
         self.start.configure(style="Wide.TButton" if usable else "Accent.TButton")
         if usable:
-            self.onward.pack(side="right", padx=(self.look.px(8), 0), before=self.start)
+            self.processor.pack_forget()
+            self._show_button(self.onward)
             self.onward.focus_set()
 
     def _write(self, text: str) -> None:

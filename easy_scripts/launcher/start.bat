@@ -81,6 +81,8 @@ echo What was fetched was not run, as it cannot be checked: Windows' own program
 goto advice
 :useless
 echo Python could not be installed, see above. Check the connection to the internet and start again.
+echo A proxy may have broken it off (try another network), or a virus scanner may have removed uv.exe
+echo (allow it in the folder %%LOCALAPPDATA%%\EasyLoRA).
 :advice
 echo Or install Python 3.12 (64-bit) from python.org, with all its parts, and start again.
 :failed
@@ -173,11 +175,13 @@ if not defined WHY call :install
 popd
 exit /b 0
 
-rem What came of a download that breaks off is kept, and the next start goes on there.
+rem What came of a download that breaks off is kept, and the next start goes on there. Whether a
+rem certificate was revoked is not asked, as some networks never answer; the SHA-256 decides anyway.
 :download
 set "WHY="
 if exist "%ZIP%" goto compare
-"%SYSTEM%\curl.exe" --location --fail --retry 3 --continue-at - --output "%ZIP%.part" "%FROM%"
+set "HOW=--location --fail --retry 3 --ssl-no-revoke --continue-at -"
+"%SYSTEM%\curl.exe" %HOW% --output "%ZIP%.part" "%FROM%"
 if errorlevel 1 set "WHY=offline"
 if defined WHY exit /b 0
 ren "%ZIP%.part" "%ZIP%"
@@ -198,7 +202,15 @@ exit /b 0
 "%SYSTEM%\tar.exe" -xf "%ZIP%"
 set "UV_PYTHON_INSTALL_DIR=%PLACE%\python"
 set "UV_CACHE_DIR=%PLACE%\cache\uv"
+rem Windows trusts the certificates of a proxy or a virus scanner; uv's own list does not.
+for %%C in (true false) do call :uv %%C
+if not defined WHY del "%ZIP%"
+exit /b 0
+
+:uv
+if "%1"=="false" if not defined WHY exit /b 0
+set "WHY="
+set "UV_SYSTEM_CERTS=%1"
 "%PLACE%\cache\uv.exe" python install 3.12 --no-bin --no-registry --no-config
 if errorlevel 1 set "WHY=useless"
-if not defined WHY del "%ZIP%"
 exit /b 0

@@ -45,12 +45,17 @@ Message = Event | LogLine | Ended
 
 
 class Child:
-    """`module` of this project, running with this Python. Raises OSError when it cannot start."""
+    """`module` of this project, running with this Python, or the given one. Raises OSError when it
+    cannot start.
+    """
 
-    def __init__(self, module: str, arguments: Sequence[str], folder: Path | None = None) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], folder: Path | None = None,
+        python: str = sys.executable,
+    ) -> None:  # fmt: skip
         self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [sys.executable, str(BOOTSTRAP), str(PROJECT_FOLDER), module, *arguments],
+            [python, str(BOOTSTRAP), str(PROJECT_FOLDER), module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

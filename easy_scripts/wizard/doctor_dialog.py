@@ -15,13 +15,13 @@ from tkinter import ttk
 
 from easy_scripts.install.doctor import RUN_SETUP, Examination, examine, write_report
 from easy_scripts.install.place_checks import Finding
+from easy_scripts.install.words import explain_error
 from easy_scripts.launcher.project import Project
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.look import Look
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.scrolled import Scrolled
-from scripts.core.errors import SuiteError
 
 POLL = 50  # milliseconds
 WIDTH, TALLEST = 560, 340  # logical pixels of the findings
@@ -103,8 +103,8 @@ class DoctorDialog:
         try:
             seen = examine(self._project, with_windows=False)
             self._results.put((seen, write_report(self._project, seen)))
-        except (SuiteError, OSError) as error:
-            self._results.put(str(error))
+        except Exception as error:  # noqa: BLE001 - else the bar would run for ever
+            self._results.put(explain_error(error, self._project.root, self._project.logs))
 
     def _poll(self) -> None:
         if self._results.empty():

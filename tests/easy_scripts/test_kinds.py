@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,46 @@ def test_without_nvidia_smi_the_registry_tells_card_and_driver():
     assert choose_kind("win32", found.gpus, found.driver_cuda, (3, 12)).kind == "cu126"
 
 
+@pytest.mark.parametrize(
+    ("present", "found"),
+    [
+        (["0001"], ["Intel(R) Arc(TM) A770 Graphics"]),
+        (["0000"], ["NVIDIA GeForce RTX 4070"]),
+        ([], ["NVIDIA GeForce RTX 4070", "Intel(R) Arc(TM) A770 Graphics"]),  # Windows cannot tell
+    ],
+)
+def test_a_card_that_was_taken_out_is_not_found(monkeypatch, present, found):
+    """Windows keeps its entry for ever."""
+    group = graphics.DISPLAY_CLASS
+    keys = {rf"{group}\0000": GEFORCE, rf"{group}\0001": ARC}
+    keys |= {
+        rf"{graphics.DEVICES}\PCI\{name}": {"Driver": rf"{{4d36e968}}\{name}"} for name in present
+    }
+
+    class Registry:
+        HKEY_LOCAL_MACHINE = None
+
+        @contextmanager
+        def OpenKey(self, above, path):  # noqa: N802 - Windows' name
+            yield path if above is None else rf"{above}\{path}"
+
+        def QueryInfoKey(self, key):  # noqa: N802
+            return (2,)
+
+        def EnumKey(self, key, number):  # noqa: N802
+            return f"{number:04}"
+
+        def QueryValueEx(self, key, name):  # noqa: N802
+            if name not in keys[key]:
+                raise OSError(name)
+            return keys[key][name], None
+
+    monkeypatch.setattr(graphics.sys, "platform", "win32")
+    monkeypatch.setattr(graphics, "winreg", Registry(), raising=False)
+    monkeypatch.setattr(graphics, "present_devices", lambda: [rf"PCI\{name}" for name in present])
+    assert [gpu.name for gpu in graphics.detect(lambda _: None).gpus] == found
+
+
 def test_nvidia_smi_is_believed_more_than_the_registry():
     def ask(arguments):
         return "NVIDIA GeForce RTX 3060, 8.6, 12288\n" if arguments else NEW_HEADER
@@ -244,6 +285,23 @@ def make_nvidia_smi(folder, monkeypatch, text):
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "capability"),
+    [
+        ("Quadro K620", (5, 0)),  # these three of the K series are Maxwells
+        ("NVIDIA Quadro K1200", (5, 0)),
+        ("Quadro K2200M", (5, 0)),
+        ("Quadro K2000", (3, 5)),
+        ("NVIDIA GeForce MX110", (5, 0)),
+        ("NVIDIA GeForce MX130", (5, 0)),
+        ("NVIDIA GeForce MX150", (6, 1)),
+        ("NVIDIA GeForce MX330", (6, 1)),
+    ],
+)
+def test_series_with_two_generations(name, capability):
+    assert capability_of(name) == capability
 
 
 def test_a_missing_tool_means_no_card(tmp_path, monkeypatch):

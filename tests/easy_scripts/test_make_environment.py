@@ -252,6 +252,12 @@ def damage_pip(project):
     shutil.rmtree(site(project) / "pip" / "_internal")
 
 
+def files_of(folder):
+    """All files but what Python keeps for itself, and when each was changed."""
+    paths = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.lstat().st_mtime_ns for path in paths if not path.is_dir()}
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -268,7 +274,9 @@ def damage_pip(project):
 def test_damage_is_found_and_mended(moved, damage):
     set_up(moved)
     damage(moved)
+    before = files_of(moved.environment)
     assert check_environment(moved, WISHES, lambda event: None)
+    assert files_of(moved.environment) == before, "a check changes nothing"
     set_up(moved)
     assert check_environment(moved, WISHES, lambda event: None) is None
     assert run_inside(moved, "import tiny, torch; print(tiny.NAME, torch.version.cuda)") == (
@@ -446,6 +454,13 @@ def test_a_package_that_cannot_be_loaded_is_named(moved, wheels):
         set_up(moved, replace(WISHES, imports=("torch", "broken")))
     assert "libmissing.so" in str(caught.value)
     assert not judge(moved).whole
+
+
+def test_why_an_index_gave_no_answer_is_in_the_log(empty):
+    with making._workshop(empty):
+        assert not package_source.index_reachable("no address")
+    [log] = empty.logs.glob("setup-*.log")
+    assert "no address: unknown url type" in log.read_text()
 
 
 def test_no_package_source_is_one_sentence_with_the_log(moved, monkeypatch):

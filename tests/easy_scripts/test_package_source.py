@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import http.server
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 
+import pip
 import pytest
 
 from easy_scripts.install import package_source
@@ -22,30 +25,46 @@ def no_proxy(monkeypatch):
 def server():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path.startswith("/whl/") else 403)
+            self.server.asked.append(self.path)
+            self.send_response(200 if "/whl/" in self.path else 403)
             self.end_headers()
 
         def log_message(self, *_):
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.asked = []
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.address = f"http://127.0.0.1:{running.server_address[1]}"
+        yield running
         running.shutdown()
 
 
 def test_an_index_that_answers(server):
-    assert index_reachable(f"{server}/whl/cpu/torch/")
+    assert index_reachable(f"{server.address}/whl/cpu/torch/")
 
 
-def test_an_index_that_refuses(server):
-    assert not index_reachable(f"{server}/forbidden")
+def test_an_index_that_refuses(server, caplog):
+    assert not index_reachable(f"{server.address}/forbidden")
+    assert "/forbidden: HTTP Error 403" in caplog.text
 
 
-def test_a_proxy_is_used(server):
-    assert index_reachable("http://index.invalid/whl/", proxy=server) is False  # it got the path
+def test_pips_proxy_is_used(server, monkeypatch):
     assert not index_reachable("http://index.invalid/whl/")
+    monkeypatch.setenv("PIP_PROXY", server.address)
+    assert index_reachable("http://index.invalid/whl/")
+    assert server.asked == ["http://index.invalid/whl/"]
+
+
+def test_the_certificates_of_pip_are_trusted_beside_those_of_the_system(monkeypatch):
+    """On a new Windows, hardly any stands in its list yet."""
+    monkeypatch.delenv("PIP_CERT", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(package_source.ssl, "create_default_context", lambda: bare)
+    monkeypatch.setattr(package_source, "site_packages", lambda _: Path(pip.__file__).parents[1])
+    assert len(package_source._certificates().get_ca_certs()) > 50
 
 
 def test_nobody_there():

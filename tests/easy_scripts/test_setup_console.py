@@ -11,6 +11,7 @@ from easy_scripts import verbs
 from easy_scripts.install import command
 from easy_scripts.install.command import Console, ensure_environment
 from easy_scripts.install.install_packages import DownloadProgress
+from easy_scripts.install.kinds import Gpu, Graphics
 from easy_scripts.install.make_environment import Wishes
 from easy_scripts.launcher.project import Project
 from scripts.core.errors import SuiteError
@@ -60,6 +61,14 @@ def test_an_end_in_mid_count_has_a_line_of_its_own(monkeypatch, error, code, sen
     monkeypatch.setattr(command, "Console", lambda: Console(terminal, terminal))
     assert ensure_environment(Project(), Wishes()) == code
     assert terminal.shown() == ["      Downloading torch, MB: 60 of 200", sentence, ""]
+
+
+def test_a_card_that_cannot_be_used_leaves_the_processor(tmp_path, capsys):
+    old = Graphics((Gpu("NVIDIA GeForce RTX 3060", (8, 6)),), (11, 4))
+    wishes = Wishes(kind="auto", detect=lambda: old)
+    assert ensure_environment(Project(tmp_path), wishes) == 1
+    told = capsys.readouterr().err
+    assert "Install NVIDIA's driver" in told and "setup --kind cpu" in told
 
 
 def test_downloads_and_unpacking_are_told_from_what_pip_prints():

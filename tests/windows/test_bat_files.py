@@ -192,3 +192,13 @@ def test_usable_py_refuses_the_pythons_of_the_store(monkeypatch):
     store = r"C:\Program Files\WindowsApps\PythonSoftwareFoundation.Python.3.12_3.12.2800.0_x64"
     monkeypatch.setattr(sys, "base_prefix", store)
     assert usable.main() == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "code"), [("win-amd64", 0), ("mingw_x86_64_ucrt_gnu", 1), ("win-arm64", 1)]
+)
+def test_a_python_of_another_kind_of_system_is_passed_over(monkeypatch, platform, code):
+    """Such as the one that MSYS2 puts on PATH: there are no packages for it."""
+    monkeypatch.setattr(usable.sys, "platform", "win32")
+    monkeypatch.setattr(usable.sysconfig, "get_platform", lambda: platform)
+    assert usable.main() == code

@@ -59,6 +59,8 @@ def test_without_python_one_is_fetched_and_found_again(internet):
     place = windows_local(internet.place)
     assert curl.arguments[-1].startswith("https://") and "--continue-at" in curl.arguments
     assert f"/{VERSION}/" in curl.arguments[-1]
+    assert "--ssl-no-revoke" in curl.arguments  # the server that knows may be out of reach
+    assert uv.variables["UV_SYSTEM_CERTS"] == "true"  # among them those of a proxy or scanner
     assert uv.arguments[:3] == ["python", "install", "3.12"]
     assert uv.variables["UV_PYTHON_INSTALL_DIR"] == place + "\\python"
     assert python.program.startswith(place + "\\python")
@@ -126,8 +128,10 @@ def test_what_cannot_be_checked_is_kept_but_not_run(internet, kept):
 
 def test_a_python_that_uv_cannot_install_is_told(internet):
     code, calls, shown = internet.start("setup.bat", STUB_UV="2")
-    assert code == 1 and work(calls)[-1] == "uv.exe"
+    certificates = [call.variables["UV_SYSTEM_CERTS"] for call in calls if call.name == "uv.exe"]
+    assert code == 1 and certificates == ["true", "false"]
     assert "Python could not be installed" in shown
+    assert "proxy" in shown and "virus scanner" in shown
 
 
 def test_an_arm_processor_is_told_in_one_plain_truth(internet):

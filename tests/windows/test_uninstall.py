@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
-from wine_pc import ROOT, windows_path
+from wine_pc import ROOT, WINE, windows_path
 
 SHELL_FOLDERS = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders"
 ENTRY = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\EasyLoRA"
@@ -43,7 +44,7 @@ def project(computer):
 
 
 @pytest.fixture
-def shortcuts(computer):
+def shortcuts(computer, project):
     """Shortcuts in the menu and on a desktop that OneDrive has moved: ours, and others."""
     desktop = computer.folder / "OneDrive & co" / "Desktop"
     menu = computer.place.parents[2] / "AppData/Roaming/Microsoft/Windows/Start Menu/Programs"
@@ -52,12 +53,14 @@ def shortcuts(computer):
     others = made(*[place / "Easy Money.lnk" for place in (desktop, menu)])
     for key, name, value in (
         (ENTRY, "DisplayName", "Easy LoRA"),
+        (ENTRY, "InstallLocation", windows_path(project)),
         (SHELL_FOLDERS, "Desktop", windows_path(desktop)),
     ):
         computer.wine.run(["reg", "add", key, "/v", name, "/d", value, "/f"], computer.folder)
     yield ours, others
     for path in ours + others:
         path.unlink(missing_ok=True)
+    computer.wine.run(["reg", "delete", ENTRY, "/f"], computer.folder)
 
 
 def has_entry(computer):
@@ -121,6 +124,35 @@ def test_a_python_that_another_copy_uses_stays(computer, project):
     other.rmdir()
     computer.start("uninstall.bat", "yes", folder=project)
     assert not computer.place.exists()
+
+
+@pytest.mark.parametrize("name", ["python", "pythonw"])
+def test_while_a_program_runs_nothing_is_removed(computer, project, name):
+    mine = made(project / "cache" / "x")
+    program = computer.put(project / ".venv" / "Scripts" / f"{name}.exe")
+    other = computer.put(program.with_name("pythonw.exe" if name == "python" else "python.exe"))
+    variables = {**computer.wine.variables, "STUB_LOG": windows_path(computer.folder / "log.txt")}
+    with subprocess.Popen(
+        [WINE, windows_path(program)], env={**variables, "STUB_READS": "1"}, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as running:  # fmt: skip
+        while not (computer.folder / "log.txt").exists():
+            assert running.poll() is None
+        code, _, shown = computer.start("uninstall.bat", "yes", folder=project)
+        assert code == 1 and "is in use, so nothing was removed" in shown
+        assert all(path.exists() for path in (program, other, *mine))
+    assert program.read_bytes() == computer.wine.stub.read_bytes()
+    code, _, shown = computer.start("uninstall.bat", "yes", folder=project)
+    assert code == 0 and not (project / ".venv").exists(), shown
+
+
+def test_what_another_installed_copy_made_stays(computer, project, shortcuts):
+    later = windows_path(installed(computer.folder / "another copy"))
+    add = ["reg", "add", ENTRY, "/v", "InstallLocation", "/d", later, "/f"]
+    computer.wine.run(add, computer.folder)
+    code, _, shown = computer.start("uninstall.bat", "yes", folder=project)
+    assert code == 0, shown
+    assert all(path.exists() for path in shortcuts[0]) and has_entry(computer)
 
 
 def test_a_copy_out_of_the_zip_leaves_the_shortcuts_of_another(computer, project, shortcuts):

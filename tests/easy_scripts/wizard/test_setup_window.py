@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import tkinter
+from pathlib import Path
 from tkinter import ttk
 
 import pytest
 from virtual_screen import needs_letters, virtual_screen
 
 from easy_scripts.install import installer_window, setup_window
+from easy_scripts.install.make_environment import NothingFits
 from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.project import Project
+from easy_scripts.wizard import doctor_dialog
 from easy_scripts.wizard.child import Ended, LogLine
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Problem, Stage
@@ -26,7 +30,8 @@ PLAN = (
 class ScriptedChild:
     """Stands in for the child process: gives what the test puts into `coming`."""
 
-    def __init__(self, module, arguments, folder):
+    def __init__(self, module, arguments, folder, python):
+        self.python = python
         self.command, self.coming, self.asked = (module, arguments), [], []
 
     def messages(self):
@@ -72,9 +77,19 @@ def test_it_first_says_what_it_will_do(window):
     assert not window.start.instate(["disabled"])
 
 
+def test_the_plan_warns_of_a_folder_in_onedrive(screen, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASY_LORA_LANGUAGE", "ja")
+    project = Project(tmp_path / "OneDrive" / "EasyLoRA")
+    window = setup_window.SetupWindow(tkinter.Tk(), project, [])
+    until(window, lambda: not window.start.instate(["disabled"]))
+    assert "OneDrive か Dropbox" in window.notes["text"], window.notes["text"]
+    window.close()
+
+
 def test_it_shows_how_it_goes_and_the_last_line(running):
     child = running._child
     assert child.command == ("easy_scripts", ["setup", "--no-bake", "--events"])
+    assert not Path(child.python).is_relative_to(sys.prefix) or sys.prefix == sys.base_prefix
     child.coming = [Stage("Downloading torch, MB", 25, 100), LogLine("Collecting torch")]
     until(running, lambda: "Collecting torch" in running.log.get("1.0", "end"))
     assert running.stage["text"] == "Downloading torch"
@@ -131,12 +146,51 @@ def test_without_its_bake_it_can_be_used_all_the_same(running, monkeypatch):
 
 def test_a_machine_that_nothing_fits_is_told(screen, tmp_path, monkeypatch):
     def refuse(project, wishes):
-        raise SuiteError("Install NVIDIA's driver 580 or later.")
+        raise NothingFits("Install NVIDIA's driver 580 or later.")
 
     monkeypatch.setattr(setup_window, "describe_plan", refuse)
+    monkeypatch.setattr(setup_window, "Child", ScriptedChild)
     window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
     until(window, lambda: "driver 580" in window.problem["text"])
+    until(window, window.processor.winfo_ismapped)
+    window.processor.invoke()
+    assert window._child.command[1] == ["setup", "--events", "--kind", "cpu"]
+    window._child.coming = [Ended(2)]
+    until(window, lambda: window._child is None)
     window.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ZeroDivisionError("ours"), "This is an error of Easy LoRA; please send the log file"),
+        (PermissionError(13, "Access is denied", "C:\\x"), "C:\\x cannot be written: access"),
+    ],
+)
+def test_whatever_ends_a_thread_is_told(screen, tmp_path, monkeypatch, error, told):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(setup_window, "describe_plan", fail)
+    window = setup_window.SetupWindow(tkinter.Tk(), Project(tmp_path), [])
+    until(window, lambda: told in window.problem["text"])
+    monkeypatch.setattr(doctor_dialog, "examine", lambda *_, **__: fail())
+    window.doctor.invoke()
+    [dialog] = [w for w in window.root.winfo_children() if isinstance(w, tkinter.Toplevel)]
+    until(window, lambda: any(told in str(w.cget("text")) for w in widgets(dialog)
+                              if isinstance(w, ttk.Label)))  # fmt: skip
+    dialog.destroy()
+    window.close()
+    logs = [path.read_text() for path in (tmp_path / "logs").glob("window-*.log")]
+    assert all("ZeroDivisionError: ours" in log for log in logs)
+    assert bool(logs) == isinstance(error, ZeroDivisionError)
+    monkeypatch.setattr(installer_window, "payload", fail)
+    monkeypatch.setattr(installer_window.tempfile, "gettempdir", lambda: str(tmp_path / "temp"))
+    installer = installer_window.InstallerWindow(tkinter.Tk(), tmp_path / "a")
+    installer.button.invoke()
+    until(installer, lambda: told in installer.message["text"])
+    assert installer.code == 1
+    installer.root.destroy()
 
 
 def test_the_window_of_the_installer(screen, tmp_path, monkeypatch):
@@ -209,8 +263,10 @@ def test_nothing_is_cut_off_at_any_scale(tmp_path, monkeypatch, language, scale,
         until(window, lambda: not window.start.instate(["disabled"]))
         assert_whole(window.root, "plan")
         width = window.root.winfo_width()
+        window._show_refusal(LONG.message)
+        assert_whole(window.root, "refusal")
         assert window.bar.winfo_reqwidth() >= 560 * scale / 100
-        window.run()
+        window._use_processor()
         window._child.coming = [Stage("Downloading torch, MB", 25, 2500), Note("A note.")]
         until(window, lambda: "2500" in window.time["text"])
         assert_whole(window.root, "progress")
