@@ -18,9 +18,10 @@ LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in WEIGHT_END
 
 
 class FileListPage(Page):
-    """The files are the value of the setting `setting`."""
+    """The files are the value of the setting `setting`; `use` is what becomes of them, "resize" or
+    "merge"."""
 
-    setting = ""
+    setting = use = ""
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
@@ -119,6 +120,8 @@ class FileListPage(Page):
         if new:
             self.wizard.memory.note_path(self.setting, str(Path(new[0]).parent))
         self.list_files(files)
+        for file in new:  # one that was on the list before may be known already
+            self._known(file)
         folders = [path for path in paths if Path(path).is_dir()]
         if folders and not new:
             self._say(self.texts("files.none_in_folder", name=Path(folders[0]).name))
@@ -148,7 +151,7 @@ class FileListPage(Page):
                 card = FileCard(self._list, self.wizard, path, lambda path=path: self.remove(path))
                 card.pack(fill="x", pady=(0, self.theme.px(8)))
                 self.cards[path] = card
-                card.show(self.reader.ask(path))
+                self._show(path)
         if files:
             self._empty.pack_forget()
             self._list.pack(fill="x")
@@ -156,15 +159,23 @@ class FileListPage(Page):
             self._list.pack_forget()
             self._empty.pack(fill="x")
 
+    def _show(self, path: str) -> None:
+        self.cards[path].show(self.reader.ask(path), self._unusable(path) is not None)
+
+    def _unusable(self, path: str) -> str | None:
+        """Why the file cannot be used, as far as it is known."""
+        known = self.reader.ask(path)
+        return next(iter(known.facts.get("unusable", {}).get(self.use, ())), known.problem)
+
     def _known(self, path: str) -> None:
-        facts = self.reader.ask(path)
         if path not in self.cards:
             return
-        self.cards[path].show(facts)
-        if facts.problem and path in self._from_folders:
+        self._show(path)
+        reason = self._unusable(path)
+        if reason and path in self._from_folders:
             self.remove(path)
             told = self._left_out.cget("text")
-            line = self.texts("files.left_out", name=Path(path).name, reason=facts.problem)
+            line = self.texts("files.left_out", name=Path(path).name, reason=reason)
             self._left_out.configure(text=f"{told}\n{line}".strip())
             self._left_out.pack(anchor="w", after=self._holder, pady=(0, self.theme.px(12)))
 
@@ -182,8 +193,7 @@ class FileListPage(Page):
         if not self.files:
             return self.texts("files.needed")
         for path in self.files:
-            facts = self.reader.ask(path)
-            if facts.problem:
+            if self._unusable(path):
                 self.frame.show(self.cards[path])
                 return self.texts("files.one_wrong")
         return None

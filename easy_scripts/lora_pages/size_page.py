@@ -209,6 +209,8 @@ class SizePage(Page):
         """What stands in place of the curve."""
         if known is None:
             return self.texts("size.not_whole")
+        if known.problem:
+            return known.problem
         return self.texts("size.reading" if known.reading else "size.unknown")
 
     # --- checking ------------------------------------------------------------------------

@@ -44,32 +44,33 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
     Raises SettingError and SuiteError for what cannot be done, and Cancelled.
     """
     jobs = plan_jobs(settings, report)
+    made: list[Path] = []
     for number, job in enumerate(jobs):
         with open_lora(job.path, "model") as lora:
             try:
-                _run(job, lora, settings, report, control)
+                for output in _run(job, lora, settings, report, control):
+                    made.append(output)
             except Cancelled as stopped:
                 if not number:
                     raise
                 raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
-    results = [output for job in jobs for output in job.outputs if output.exists()]
-    if not results:
-        raise SettingError("model", "No LoRA of the folder could be resized. Choose another one.")
-    return results[0] if len(results) == 1 else results[0].parent.absolute()
+    if not made:
+        raise SettingError("model", "None of the LoRAs could be resized. Choose other files.")
+    return made[0] if len(made) == 1 else made[0].parent.absolute()
 
 
 def _run(
     job: Job, lora: LoraFile, settings: ResizeSettings, report: Report, control: Control
-) -> None:
+) -> Iterator[Path]:
+    """Make the files of a job; each when it is there. One LoRA of several that cannot be resized
+    is left out."""
     for text in _notes(lora):
         report(Note(text))
     dtype = result_dtype(lora, settings.save_precision)
     try:
         results = resize_lora(lora, job.sizes, dtype, report, control)
     except SuiteError as error:
-        if job.path in settings.model:
-            raise
-        report(Note(f"Left out: {error}"))  # the other LoRAs of the folder can be resized
+        _leave_out(error, settings.model == (job.path,), report)
         return
     for resized, output in zip(results, job.outputs, strict=True):
         control.check()
@@ -77,6 +78,14 @@ def _run(
         report(Saved(str(output)))
         facts = _facts(lora, resized, output)
         report(Facts(facts, _text(facts, resized if settings.verbose else None)))
+        yield output
+
+
+def _leave_out(error: SuiteError, alone: bool, report: Report) -> None:
+    """Tell of a LoRA that cannot be resized. Raises SettingError when it is the only one given."""
+    if alone:
+        raise SettingError("model", str(error)) from error
+    report(Note(f"Left out: {error}"))
 
 
 def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
@@ -118,9 +127,15 @@ def _wanted(
     for path in paths:
         if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
-                possible = sizes if single else _possible(lora, sizes, report)
-                for size in possible:
-                    check_size(lora, size)
+                try:
+                    possible = sizes if single else _possible(lora, sizes, report)
+                    for size in possible:
+                        check_size(lora, size)
+                except SettingError:
+                    raise
+                except SuiteError as error:
+                    possible = ()
+                    _leave_out(error, len(paths) == 1, report)
             if possible:
                 yield path, possible
             continue

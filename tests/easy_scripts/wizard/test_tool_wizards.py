@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known
+from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known, write_oft
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
@@ -26,6 +26,25 @@ def test_a_file_that_is_no_lora_bars_the_way_until_it_is_taken_off(open_robot, l
     robot.click(robot.page.cards[str(tiny_sd15)].cross)
     robot.click("Next")
     assert robot.page.name == "size"
+
+
+@pytest.mark.parametrize(("plan", "name"), [(resize.PLAN, "model"), (merge.PLAN, "models")])
+def test_a_lora_that_can_be_told_of_but_not_used_bars_the_way_too(open_robot, loras, plan, name):
+    oft = write_oft(loras[0].with_name("oft.safetensors"))
+    robot = open_robot(plan, given(name, [loras[0], oft]))
+    known(robot)
+    card = robot.page.cards[str(oft)]
+    assert "(oft) that cannot be resized" in card._about.cget("text")
+    assert str(card._about.cget("style")) == "Error.TLabel"
+    robot.click("Next")
+    assert "One of the files cannot be used." in robot.seen() and robot.wizard.current == 0
+    robot.click(card.cross)
+    robot.page.add([str(loras[0].parent)])
+    known(robot)
+    assert robot.page.files == [str(path) for path in loras], "of a folder it is left out"
+    assert "Left out: oft.safetensors. It has layers of a kind (oft)" in robot.seen()
+    robot.click("Next")
+    assert robot.wizard.current == 1
 
 
 def test_a_folder_gives_its_loras_and_tells_what_was_left_out(open_robot, loras, tiny_sd15):
