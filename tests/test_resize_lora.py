@@ -307,6 +307,20 @@ def test_a_stop_leaves_nothing(lora):
     assert names(lora.parent) == [lora.name]
 
 
+def test_a_stop_counts_the_files_that_are_made(lora):
+    control, events = Control(), []
+
+    def report(event):
+        events.append(event)
+        if event.kind == "saved":
+            control.stop()
+
+    settings, _ = read_resize_settings({"model": [lora], "new_rank": "2,4,6"})
+    with pytest.raises(Cancelled, match="Stopped: 1 of 3 files were made"):
+        resize(settings, report, control)
+    assert names(lora.parent) == ["Größe & co-dim2.safetensors", lora.name]
+
+
 def test_torch_is_not_imported(lora):
     import subprocess
     import sys

@@ -23,6 +23,7 @@ from scripts.core.files import LOG_FOLDER
 POLL = 40  # milliseconds
 GRACE = 6000  # milliseconds before a stop may be forced
 LOG_LINES = 2000
+FILES_SHOWN = 8
 CODE_DONE, CODE_MENDABLE, CODE_STOPPED = 0, 1, 2
 
 
@@ -207,7 +208,7 @@ class WorkPage(Page):
             return
         self._ended_looks()
         if self._stopping:
-            self._stage.configure(text=self.texts("work.stopped"))
+            self._stage.configure(text=self._stopped_text())
             return
         self._stage.configure(text=self.texts("work.failed"))
         if not self._trouble:
@@ -215,6 +216,13 @@ class WorkPage(Page):
         if code != CODE_MENDABLE or not self._trouble or not self._offer_setting():
             self._show_help()
         self.frame.to_top()
+
+    def _stopped_text(self) -> str:
+        """What lies on the disk after a stop."""
+        if not self._saved:
+            return self.texts("work.stopped")
+        more = ["…"] if len(self._saved) > FILES_SHOWN else []
+        return "\n".join([self.texts("work.stopped_with"), *self._saved[:FILES_SHOWN], *more])
 
     def _show_help(self) -> None:
         """The ways to the log and to the doctor, below what is wrong."""

@@ -45,15 +45,16 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
     """
     jobs = plan_jobs(settings, report)
     made: list[Path] = []
-    for number, job in enumerate(jobs):
-        with open_lora(job.path, "model") as lora:
-            try:
+    try:
+        for job in jobs:
+            with open_lora(job.path, "model") as lora:
                 for output in _run(job, lora, settings, report, control):
                     made.append(output)
-            except Cancelled as stopped:
-                if not number:
-                    raise
-                raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
+    except Cancelled as stopped:
+        if not made:
+            raise
+        wished = sum(len(job.outputs) for job in jobs)
+        raise Cancelled(f"Stopped: {len(made)} of {wished} files were made.") from stopped
     if not made:
         raise SettingError("model", "None of the LoRAs could be resized. Choose other files.")
     return made[0] if len(made) == 1 else made[0].parent.absolute()

@@ -73,6 +73,16 @@ def test_stopping_asks_once_and_then_stops(start, how):
     assert not robot.open
 
 
+def test_what_was_made_before_a_stop_is_named(start):
+    robot = start("saves")
+    robot.until(lambda: "of 300" in robot.seen())
+    asked = robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy)
+    assert "Files that are made already stay" in asked()[0]
+    assert "Stopped. What was made stays:\nfirst.safetensors" in robot.seen()
+
+
 def test_going_on_working_is_the_harmless_answer(start):
     robot = start("long")
     asked = robot.answer(0)
