@@ -19,6 +19,11 @@ class PathRow(VariableRow):
     wide = True
     path_kind: str | None = None  # a page may know better than the declaration
 
+    @property
+    def kind(self) -> str:
+        """What is to be chosen: a file, a folder, or what is to be written."""
+        return self.path_kind or self.setting.path
+
     def make_field(self, parent: tkinter.Misc) -> ttk.Frame:
         """The field with its button."""
         field = ttk.Frame(parent)
@@ -63,10 +68,9 @@ class PathRow(VariableRow):
         """The path chosen in the system's window; empty when it was closed. Tests replace this."""
         options: dict[str, Any] = {"parent": self.wizard.root, "initialdir": self._start_folder(),
                                    "title": self.texts.label(self.setting)}  # fmt: skip
-        kind = self.path_kind or self.setting.path
-        if kind in (FOLDER, OUTPUT_FOLDER):
+        if self.kind in (FOLDER, OUTPUT_FOLDER):
             return filedialog.askdirectory(**options)
-        if kind == OUTPUT_FILE:
+        if self.kind == OUTPUT_FILE:
             name, ending = Path(self.read()).name, Path(self.read()).suffix
             return filedialog.asksaveasfilename(initialfile=name, defaultextension=ending,
                                                 confirmoverwrite=False, **options)  # fmt: skip

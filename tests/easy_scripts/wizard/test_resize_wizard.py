@@ -234,3 +234,20 @@ def test_an_older_file_is_replaced_only_after_a_question(open_robot, loras):
     finish(robot)
     assert dims(older) == {4}
     assert "overwrite" not in robot.wizard.answers.entered(), "the next run asks again"
+
+
+def test_a_folder_that_is_there_holds_the_one_result_under_its_proposed_name(open_robot, loras):
+    place = loras[0].parent / "dest"
+    place.mkdir()
+    older = place / "hero-dim4.safetensors"
+    older.write_bytes(b"precious")
+    sizes = {"new_rank": [4], "save_to": str(place)}
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), **sizes})
+    for _ in range(2):
+        known(robot)
+        robot.press("<Alt-n>")
+    assert "hero-dim4.safetensors · there already: you will be asked" in robot.seen()
+    asked = robot.answer(1)
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert len(asked()) == 1 and dims(older) == {4}
