@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tkinter
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -12,6 +13,7 @@ from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_f
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
+from scripts.core.errors import SuiteError
 from scripts.core.files import WEIGHT_ENDINGS
 
 LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in WEIGHT_ENDINGS)),)
@@ -114,7 +116,8 @@ class FileListPage(Page):
         self._put_on_list([*self.files, *map(clean_path, paths)])
 
     def _put_on_list(self, paths: list[str]) -> None:
-        files = with_files_of_folders(paths, WEIGHT_ENDINGS)
+        refused: list[SuiteError] = []
+        files = with_files_of_folders(paths, WEIGHT_ENDINGS, refused)
         self._from_folders |= set(files) - set(paths)
         new = [file for file in files if file not in self.files]
         if new:
@@ -122,8 +125,10 @@ class FileListPage(Page):
         self.list_files(files)
         for file in new:  # one that was on the list before may be known already
             self._known(file)
-        folders = [path for path in paths if Path(path).is_dir()]
-        if folders and not new:
+        folders = [path for path in paths if os.path.isdir(path)]
+        if refused:
+            self._say("\n".join(map(self.texts.said, refused)))
+        elif folders and not new:
             self._say(self.texts("files.none_in_folder", name=Path(folders[0]).name))
 
     def remove(self, path: str) -> None:

@@ -83,6 +83,27 @@ def test_an_empty_folder_is_told(open_robot, tmp_path):
     assert robot.page.files == []
 
 
+def test_a_folder_without_access_is_told_of(open_robot, loras, tmp_path, monkeypatch):
+    closed, listed = tmp_path / "closed", Path.iterdir
+    closed.mkdir()
+
+    def denied(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    told = f"The folder {closed} cannot be read (Permission denied). Check its rights."
+    robot = open_robot(resize.PLAN, filled(resize.PLAN, [str(closed)]))
+    assert told in robot.seen() and robot.page.files == []
+    robot.page.add([str(closed), str(loras[0])])
+    robot.pump()
+    assert told in robot.seen() and robot.page.files == [str(loras[0])]
+    robot.page.add([str(loras[1])])
+    robot.pump()
+    assert told not in robot.seen()
+
+
 def test_a_file_given_twice_is_one(open_robot, loras, monkeypatch):
     monkeypatch.chdir(loras[0].parent)
     twice = [str(loras[0]), loras[0].name, f"{loras[0].parent}/./{loras[0].name}"]
