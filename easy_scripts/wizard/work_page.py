@@ -112,14 +112,26 @@ class WorkPage(Page):
         self.wizard.footer.cancel.state(["!disabled"])
 
     def _poll(self) -> None:
-        for message in heard(self.texts, self._child):
-            if isinstance(message, Ended):
-                self.polled()
-                self._finish(message.code)
-                return
-            self._show(message)
-        self.polled()
-        self._job = self.wizard.root.after(POLL, self._poll)
+        code: int | None = None
+        try:
+            for message in heard(self.texts, self._child):
+                if isinstance(message, Ended):
+                    code = message.code
+                else:
+                    self._show(message)
+            self.polled()
+        finally:  # after an error of ours too: else the window could never be closed
+            if code is None:
+                self._job = self.wizard.root.after(POLL, self._poll)
+            else:
+                self._end(code)
+
+    def _end(self, code: int) -> None:
+        try:
+            self._finish(code)
+        except Exception:
+            self._set_busy(False)
+            raise
 
     def _show(self, message: Message) -> None:
         if isinstance(message, LogLine):

@@ -151,6 +151,24 @@ def test_a_command_that_dies_without_a_word_is_a_failure(start):
     assert "Open the log" in robot.seen()
 
 
+@pytest.mark.parametrize("where", ["take", "polled", "_finish"])
+def test_an_error_of_ours_on_the_page_leaves_the_way_out_open(start, where):
+    robot = start("long")
+    page, told = robot.page, []
+
+    def fail(*_):
+        raise RuntimeError("made up")
+
+    setattr(page, where, fail)
+    robot.root.report_callback_exception = lambda kind, error, trace: told.append(str(error))
+    robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not page.busy, "the stop has come through")
+    assert set(told) == {"made up"} and not running(robot)
+    robot.press("<Escape>")
+    assert not robot.open
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.3, 0.9])
 def test_a_window_that_is_killed_leaves_no_process_behind(screen, tmp_path, moment):
     window = KilledWindow("demo", tmp_path / "kept", {"mode": "long"})
