@@ -251,3 +251,23 @@ def test_a_folder_that_is_there_holds_the_one_result_under_its_proposed_name(ope
     robot.press("<Alt-s>")
     finish(robot)
     assert len(asked()) == 1 and dims(older) == {4}
+
+
+def test_the_proposed_size_is_that_of_the_lora_chosen_now_until_one_is_set(open_robot, tmp_path):
+    big, small = (resized(16, tmp_path / "big.safetensors"),
+                  resized(2, tmp_path / "small.safetensors"))  # fmt: skip
+    robot = open_robot(resize.PLAN, given("model", [big]))
+
+    def sizes_of(file):
+        robot.wizard.go_to(0)
+        robot.page.list_files([str(file)])
+        known(robot)
+        robot.press("<Return>")
+        known(robot)
+        robot.pump()
+        return robot.page.sizes
+
+    assert sizes_of(big) == [robot.page.spectrum.knee] and robot.page.sizes[0] > 2
+    assert sizes_of(small) == [robot.page.spectrum.knee] and robot.page.sizes[0] <= 2
+    robot.page.choose(1)
+    assert sizes_of(big) == [1], "a size that was set stays"
