@@ -18,6 +18,7 @@ class PathRow(VariableRow):
 
     wide = True
     path_kind: str | None = None  # a page may know better than the declaration
+    file_types: tuple[tuple[str, str], ...] = ()  # and than the plan
 
     @property
     def kind(self) -> str:
@@ -74,7 +75,9 @@ class PathRow(VariableRow):
             name, ending = Path(self.read()).name, Path(self.read()).suffix
             return filedialog.asksaveasfilename(initialfile=name, defaultextension=ending,
                                                 confirmoverwrite=False, **options)  # fmt: skip
-        return filedialog.askopenfilename(filetypes=self.wizard.file_types(), **options)
+        return filedialog.askopenfilename(
+            filetypes=self.wizard.file_types(self.file_types), **options
+        )
 
     def _start_folder(self) -> str:
         for text in (self.read(), *self.wizard.memory.recent(self.setting.name)):

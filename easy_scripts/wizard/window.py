@@ -13,7 +13,7 @@ import tempfile
 import time
 import tkinter
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +151,9 @@ class Wizard:
         for key, action in self._access_keys.get(self.page, {}).items():
             self.root.bind(key, lambda _, action=action: action())
 
-    def file_types(self) -> list[tuple[str, str]]:
-        """What the system's window for choosing files offers to show."""
-        kinds = [(self.texts(key), patterns) for key, patterns in self.plan.file_types]
+    def file_types(self, types: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        """What the system's window for choosing files offers to show: `types`, else the plan's."""
+        kinds = [(self.texts(key), patterns) for key, patterns in types or self.plan.file_types]
         return [*kinds, (self.texts("frame.all_files"), "*")]
 
     def show(self) -> None:

@@ -13,7 +13,9 @@ from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known, write_
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
+from easy_scripts.lora_pages.file_facts import FileFacts
 from easy_scripts.window import filled
+from easy_scripts.wizard import path_row
 from scripts.core.safetensors_header import read_header
 
 
@@ -169,6 +171,43 @@ def test_models_of_two_kinds_are_told(open_robot, models, tiny_sdxl):
     known(robot)
     robot.press("<Alt-n>")
     assert robot.page.name == "models" and "LoRA" in robot.seen()
+
+
+def let_be(page, layout):
+    """Let the models of the page be told to be of this kind: of a tiny one it cannot be seen."""
+    facts = {"family": "sd1", "title": "Stable Diffusion 1.x", "layout": layout}
+    page.info.reader.ask = lambda path, *_: FileFacts(path, (), False, facts)
+
+
+def test_what_no_lora_can_be_merged_into_is_refused_on_its_page(open_robot, loras, monkeypatch):
+    base = str(shutil.copy(loras[0], loras[0].with_name("base")))
+    robot = open_robot(merge.PLAN, {**given("models", loras[:1]), "sd_model": base})
+    known(robot)
+    robot.press("<Alt-n>")
+    row = robot.page.rows["sd_model"]
+    for layout, told in (("ckpt", "old kind of file"), ("diffusers", "a folder with a model in")):
+        let_be(robot.page, layout)
+        robot.press("<Alt-n>")
+        assert robot.page.name == "merge_target" and told in row._message.cget("text")
+    types = []
+    monkeypatch.setattr(path_row.filedialog, "askopenfilename",
+                        lambda filetypes, **_: types.extend(filetypes))  # fmt: skip
+    row.browse()
+    assert types == [("Models", "*.safetensors"), ("All files", "*")]
+    let_be(robot.page, "single_file")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
+
+
+def test_a_difference_is_taken_of_old_files_too_but_of_no_folder(open_robot, models):
+    robot = open_robot(extract.PLAN, {"model_org": str(models[0]), "model_tuned": str(models[1])})
+    let_be(robot.page, "diffusers")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "models"
+    assert "a folder with a model in" in robot.page.rows["model_org"]._message.cget("text")
+    let_be(robot.page, "ckpt")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "extract_size"
 
 
 def test_two_copies_of_a_model_are_told(open_robot, models):
