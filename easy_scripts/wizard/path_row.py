@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tkinter
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -101,7 +102,9 @@ class PathRow(VariableRow):
 
     def _dropped(self, paths: list[str]) -> None:
         if paths:
-            self._take(paths[0])
+            path = clean_path(paths[0])
+            is_folder = self.kind in (FOLDER, OUTPUT_FOLDER)
+            self._take(os.path.dirname(path) if is_folder and os.path.isfile(path) else path)
 
     def _clean(self) -> None:
         text = clean_path(self.read())

@@ -56,7 +56,8 @@ class Plan:
     settings_class: type
     pages: tuple[type[Page], ...]
     read: Read | None = None  # raw values -> settings; raises SettingErrors: checks all together
-    takes: tuple[str, ...] = ()  # the settings that files on the command line stand for
+    takes: tuple[str, ...] = ()  # the settings that files on the command line stand for, or
+    sort: Callable[[Sequence[str]], dict[str, str]] | None = None  # which by what each is
     file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
     findings: type[Findings] = Findings  # the class of `wizard.facts`
 

@@ -195,6 +195,8 @@ def test_dropped_and_chosen_files_arrive(robot, tmp_path, monkeypatch):
     row.variable.set("")
     drop(robot, row, str(file))
     assert robot.wizard.answers["source"] == str(file)
+    drop(robot, robot.page.rows["place"], str(file))
+    assert robot.wizard.answers["place"] == str(tmp_path), "a file stands for its folder"
 
 
 def drop(robot, row, *paths):
