@@ -175,3 +175,13 @@ def test_a_merge_may_be_saved_in_a_folder_that_is_there(open_robot, loras):
     robot.press("<Alt-s>")
     finish(robot)
     assert [path.name for path in place.iterdir()] == ["hero + style v2.safetensors"]
+
+
+def test_over_no_blocks_stands_no_heading(open_robot, loras):
+    """A LoRA alone at strength 1 is copied, and nothing is told of its blocks."""
+    robot = open_robot(merge.PLAN, given("models", loras[:1]))
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    finish(robot)
+    assert "keeps 100" in robot.seen() and "Kept in each block" not in robot.seen()
