@@ -16,15 +16,15 @@ from scripts.core.files import (
     WEIGHT_ENDINGS,
     as_safetensors,
     check_output_file,
-    read_text,
 )
 from scripts.lora.modules import LoraFile, open_lora
 from scripts.lora.number_formats import PRECISIONS
 from scripts.lora.ranks import Size
 from scripts.lora.resize import ResizedLora, changes_anything, check_size, resize_lora
 from scripts.lora.result_metadata import common
+from scripts.lora.size_queue import resize_sizes
 from scripts.lora.tensor_files import write_tensors
-from scripts.settings.resize import ResizeSettings, dynamic_error
+from scripts.settings.resize import ResizeSettings
 
 WRITABLE = ("F16", "BF16", "F32")
 
@@ -178,7 +178,7 @@ def _content(folder: Path) -> list[Path]:
 
 def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
     if settings.queue is not None:
-        return tuple(_queue(settings))
+        return resize_sizes(settings)
     conv, method = settings.new_conv_rank, settings.dynamic_method
     sizes = [
         Size(rank, conv, method, param)
@@ -186,46 +186,6 @@ def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
         for param in settings.dynamic_param or (None,)
     ]
     return tuple(dict.fromkeys(sizes))
-
-
-def _queue(settings: ResizeSettings) -> Iterator[Size]:
-    """The sizes in a text file: a rank, or a dynamic value and the largest rank, a line."""
-    if not settings.queue.is_file():
-        raise SettingError("queue", f"There is no file {settings.queue}. Choose it again.")
-    text, _ = read_text(settings.queue)
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].replace(",", " ").split()
-        if words:
-            found[_queued(words, line, number, settings)] = None
-    if not found:
-        raise SettingError("queue", f"{settings.queue.name} names no size. Write one a line, such "
-                           "as 32.")  # fmt: skip
-    yield from found
-
-
-def _queued(words: list[str], line: str, number: int, settings: ResizeSettings) -> Size:
-    method = settings.dynamic_method
-    try:
-        rank = int(words[-1])
-        param = float(words[0]) if len(words) == 2 else None
-        if rank < 1 or len(words) > 2:
-            raise ValueError
-    except ValueError:
-        if not line.replace("\t", " ").isprintable():
-            raise SettingError("queue", f"{settings.queue.name} is no text file. Choose a list of "
-                               "sizes, one a line.") from None  # fmt: skip
-        raise SettingError("queue", f'Line {number} of {settings.queue.name}, "{line.strip()}", is '
-                           "no size. Write a dim, such as 32, or the dynamic value and the largest "
-                           "dim, such as 0.95 64.") from None  # fmt: skip
-    if param is None:
-        return Size(rank, settings.new_conv_rank)
-    if method is None:
-        raise SettingError("dynamic_method", f"Line {number} of {settings.queue.name} has a "
-                           "dynamic value. Choose its method too.")  # fmt: skip
-    if error := dynamic_error(method, param):
-        raise SettingError("queue", f"Line {number} of {settings.queue.name}: {error}")
-    return Size(rank, settings.new_conv_rank, method, param)
 
 
 def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path:
