@@ -84,7 +84,7 @@ class PathRow(VariableRow):
         for text in (self.read(), *self.wizard.memory.recent(self.setting.name)):
             path = Path(clean_path(text))
             for folder in (path, path.parent):
-                if text and folder.is_dir():
+                if text and os.path.isdir(folder):  # False, no error, where access is denied
                     return str(folder)
         return str(Path.home())
 
@@ -123,13 +123,13 @@ class PathRow(VariableRow):
             missing = self._missing(Path(text))
             self.show_error(missing)
             good = missing is None
-            if good and Path(text).exists():
+            if good and os.path.exists(text):
                 self.wizard.memory.note_path(self.setting.name, text)
         return good
 
     def _missing(self, path: Path) -> str | None:
-        if self.setting.path == FOLDER and not path.is_dir():
+        if self.setting.path == FOLDER and not os.path.isdir(path):
             return self.texts("frame.no_folder", path=path)
-        if self.setting.path == "file" and not path.exists():
+        if self.setting.path == "file" and not os.path.exists(path):
             return self.texts("frame.no_file", path=path)
         return None

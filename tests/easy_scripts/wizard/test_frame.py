@@ -199,6 +199,14 @@ def test_dropped_and_chosen_files_arrive(robot, tmp_path, monkeypatch):
     assert robot.wizard.answers["place"] == str(tmp_path), "a file stands for its folder"
 
 
+def test_a_path_that_the_system_cannot_look_at_is_not_there(robot, tmp_path):
+    for name, told in (("source", "There is no file"), ("place", "There is no folder")):
+        row = robot.page.rows[name]
+        row.variable.set(str(tmp_path / ("a" * 5000)))
+        assert not row.check() and row._error.startswith(told)
+        assert row._start_folder() == str(tmp_path)
+
+
 def drop(robot, row, *paths):
     """Let files fall on the field of a row."""
     command = robot.root.tk.call("bind", row.input(), "<<Drop:DND_Files>>")
