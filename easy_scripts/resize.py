@@ -30,7 +30,7 @@ class FilesPage(FileListPage):
     """Which LoRAs."""
 
     name = "resize_files"
-    setting = "model"
+    setting, use = "model", "resize"
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)

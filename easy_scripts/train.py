@@ -13,7 +13,7 @@ from easy_scripts.train_pages.kind_page import KindPage
 from easy_scripts.train_pages.pictures_page import PicturesPage
 from easy_scripts.train_pages.queue_page import QueuePage
 from easy_scripts.train_pages.settings_page import AllSettingsPage
-from easy_scripts.train_pages.start_page import StartPage
+from easy_scripts.train_pages.start_page import StartPage, sort_dropped
 from easy_scripts.train_pages.summary_page import SummaryPage
 from easy_scripts.wizard.window import Plan
 from scripts.settings.train import TrainSettings, read_train_settings
@@ -30,6 +30,5 @@ PLAN = Plan(
     "train", TrainSettings,
     (StartPage, QueuePage, BasePage, PicturesPage, KindPage, AllSettingsPage, SummaryPage, BakePage,
      FinishedPage),
-    read=read, takes=("train_data_dir", "pretrained_model_name_or_path"), file_types=MODEL_FILES,
-    findings=BakeFindings,
+    read=read, sort=sort_dropped, file_types=MODEL_FILES, findings=BakeFindings,
 )  # fmt: skip

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 def filled(plan: Plan, files: Sequence[str]) -> dict[str, Any]:
     """The settings that files on the command line (dropped on the .bat) stand for."""
     paths = [os.path.abspath(file) for file in files]
+    if plan.sort:
+        return plan.sort(paths)
     declared = declarations(plan.settings_class)
     first = plan.takes[0]
     if declared[first].kind is tuple:

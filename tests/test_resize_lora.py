@@ -307,6 +307,20 @@ def test_a_stop_leaves_nothing(lora):
     assert names(lora.parent) == [lora.name]
 
 
+def test_a_stop_counts_the_files_that_are_made(lora):
+    control, events = Control(), []
+
+    def report(event):
+        events.append(event)
+        if event.kind == "saved":
+            control.stop()
+
+    settings, _ = read_resize_settings({"model": [lora], "new_rank": "2,4,6"})
+    with pytest.raises(Cancelled, match="Stopped: 1 of 3 files were made"):
+        resize(settings, report, control)
+    assert names(lora.parent) == ["Größe & co-dim2.safetensors", lora.name]
+
+
 def test_torch_is_not_imported(lora):
     import subprocess
     import sys
@@ -385,9 +399,22 @@ def test_a_folder_without_access_is_one_sentence(lora, monkeypatch):
 
 def test_a_damaged_lora_does_not_keep_the_rest_of_its_folder_from_being_resized(tmp_path):
     broken(lora_state(), tmp_path / "a.safetensors", "nan")
-    with pytest.raises(SettingError, match="No LoRA"):
+    with pytest.raises(SettingError, match="None of the LoRAs"):
         run(model=[tmp_path], new_rank=2)
     safetensors.torch.save_file(lora_state(), tmp_path / "b.safetensors")
     events = run(model=[tmp_path], new_rank=2)
     assert names(tmp_path) == ["a.safetensors", "b-dim2.safetensors", "b.safetensors"]
     assert any(event.kind == "note" and "Left out: " in event.text for event in events)
+
+
+@pytest.mark.parametrize("kind", ["nan", "oft"])
+def test_one_lora_of_several_that_cannot_be_resized_is_left_out(kind, tmp_path):
+    broken(lora_state(), tmp_path / "a.safetensors", kind)
+    safetensors.torch.save_file(lora_state(), tmp_path / "b.safetensors")
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    events = run(model=files, new_rank="2,4", save_to=tmp_path / "out")
+    assert names(tmp_path / "out") == ["b-dim2.safetensors", "b-dim4.safetensors"]
+    assert sum(event.kind == "note" and "Left out: " in event.text for event in events) == 1
+    with pytest.raises(SettingError) as caught:
+        run(model=files[:1], new_rank="2,4", save_to=tmp_path / "alone")
+    assert caught.value.setting == "model" and not (tmp_path / "alone").exists()

@@ -30,35 +30,13 @@ def describe(facts: dict[str, Any], texts: Catalogue) -> str:
 
 
 def _sizes(facts: dict[str, Any], texts: Catalogue) -> str:
-    dims, alphas = numbers(facts.get("dims")), numbers(facts.get("alphas"))
-    if not dims:
-        return ""
-    if not alphas:
-        return texts("files.size", size=span(dims))
-    return texts("files.size_alpha", size=span(dims), alpha=span(alphas))
+    size, alpha = _span(facts["dims"]), _span(facts["alphas"])
+    return texts("files.size_alpha", size=size, alpha=alpha)
 
 
-def numbers(content: Any) -> list[float]:
-    """All numbers that a table of counts is about, such as {"unet": {"32": 192, "16": 4}}."""
-    if isinstance(content, dict):
-        found: set[float] = set()
-        for key, value in content.items():
-            found |= {float(key)} if _is_number(key) else set(numbers(value))
-        return sorted(found)
-    if isinstance(content, list | tuple):
-        return sorted({number for item in content for number in numbers(item)})
-    return [float(content)] if _is_number(content) else []
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def span(values: list[float]) -> str:
-    """One number, or the least and the greatest."""
-    low, high = f"{values[0]:g}", f"{values[-1]:g}"
+def _span(counts: dict[str, dict[str, int]]) -> str:
+    """Of the numbers counted for the parts of a model, {"unet_linear": {"32": 192}}: the one, or
+    the least and the greatest."""
+    values = [float(number) for part in counts.values() for number in part]
+    low, high = f"{min(values):g}", f"{max(values):g}"
     return low if low == high else f"{low}–{high}"

@@ -37,17 +37,18 @@ class FileCard(ttk.Frame):
         self._about = ttk.Label(self, font=CAPTION, wraplength=theme.px(TEXT_WIDTH))
         self._about.grid(row=1, column=0, sticky="w", padx=theme.px(6))
 
-    def show(self, facts: FileFacts) -> None:
-        """Say what the file is, or that it is being looked at, or what is wrong with it."""
+    def show(self, facts: FileFacts, unusable: bool) -> None:
+        """Say what the file is, or that it is being looked at, or what is wrong with it; in red
+        what cannot be used."""
         if facts.reading and not facts.facts:
-            text, style = self._texts("files.reading"), "Muted.TLabel"
+            text = self._texts("files.reading")
         elif facts.problem:
-            text, style = facts.problem, "Error.TLabel"
+            text = facts.problem
         elif not facts.facts:
-            text, style = self._texts("files.unreadable"), "Muted.TLabel"
+            text = self._texts("files.unreadable")
         else:
-            text, style = describe(facts.facts, self._texts), "Muted.TLabel"
-        self._about.configure(text=text, style=style)
+            text = describe(facts.facts, self._texts)
+        self._about.configure(text=text, style="Error.TLabel" if unusable else "Muted.TLabel")
 
     def add_strength(self, value: float, changed: Callable[[float], None]) -> Slider:
         """A slider that shows its number."""

@@ -102,19 +102,21 @@ class FactsReader:
 
     def _poll(self) -> None:
         self._job = None
-        for facts, child in list(self._running):
-            for message in heard(self._wizard.texts, child):
-                if isinstance(message, Facts):
-                    facts.facts = message.facts
-                elif isinstance(message, Problem):
-                    facts.problem = message.message
-                elif isinstance(message, Ended):
-                    self._running.remove((facts, child))
-                    facts.reading = False
-                    if message.code != MENDABLE:  # a bug in looking is no fault of the file
-                        facts.problem = None
-                    self._tell(facts)
-        self._start_next()
+        try:
+            for facts, child in list(self._running):
+                for message in heard(self._wizard.texts, child):
+                    if isinstance(message, Facts):
+                        facts.facts = message.facts
+                    elif isinstance(message, Problem):
+                        facts.problem = message.message
+                    elif isinstance(message, Ended):
+                        self._running.remove((facts, child))
+                        facts.reading = False
+                        if message.code != MENDABLE:  # a bug in looking is no fault of the file
+                            facts.problem = None
+                        self._tell(facts)
+        finally:  # after an error of ours in a watcher too
+            self._start_next()
 
     def _tell(self, facts: FileFacts) -> None:
         for watcher in self._watchers:

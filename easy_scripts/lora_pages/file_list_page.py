@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tkinter
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -12,15 +13,17 @@ from easy_scripts.wizard.drop import clean_path, split_paths, take_drops, with_f
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.theme import CAPTION
 from easy_scripts.wizard.window import Wizard
+from scripts.core.errors import SuiteError
 from scripts.core.files import WEIGHT_ENDINGS
 
 LORA_FILES = (("files.type_lora", " ".join(f"*{ending}" for ending in WEIGHT_ENDINGS)),)
 
 
 class FileListPage(Page):
-    """The files are the value of the setting `setting`."""
+    """The files are the value of the setting `setting`; `use` is what becomes of them, "resize" or
+    "merge"."""
 
-    setting = ""
+    setting = use = ""
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
@@ -113,14 +116,19 @@ class FileListPage(Page):
         self._put_on_list([*self.files, *map(clean_path, paths)])
 
     def _put_on_list(self, paths: list[str]) -> None:
-        files = with_files_of_folders(paths, WEIGHT_ENDINGS)
+        refused: list[SuiteError] = []
+        files = with_files_of_folders(paths, WEIGHT_ENDINGS, refused)
         self._from_folders |= set(files) - set(paths)
         new = [file for file in files if file not in self.files]
         if new:
             self.wizard.memory.note_path(self.setting, str(Path(new[0]).parent))
         self.list_files(files)
-        folders = [path for path in paths if Path(path).is_dir()]
-        if folders and not new:
+        for file in new:  # one that was on the list before may be known already
+            self._known(file)
+        folders = [path for path in paths if os.path.isdir(path)]
+        if refused:
+            self._say("\n".join(map(self.texts.said, refused)))
+        elif folders and not new:
             self._say(self.texts("files.none_in_folder", name=Path(folders[0]).name))
 
     def remove(self, path: str) -> None:
@@ -148,7 +156,7 @@ class FileListPage(Page):
                 card = FileCard(self._list, self.wizard, path, lambda path=path: self.remove(path))
                 card.pack(fill="x", pady=(0, self.theme.px(8)))
                 self.cards[path] = card
-                card.show(self.reader.ask(path))
+                self._show(path)
         if files:
             self._empty.pack_forget()
             self._list.pack(fill="x")
@@ -156,15 +164,23 @@ class FileListPage(Page):
             self._list.pack_forget()
             self._empty.pack(fill="x")
 
+    def _show(self, path: str) -> None:
+        self.cards[path].show(self.reader.ask(path), self._unusable(path) is not None)
+
+    def _unusable(self, path: str) -> str | None:
+        """Why the file cannot be used, as far as it is known."""
+        known = self.reader.ask(path)
+        return next(iter(known.facts.get("unusable", {}).get(self.use, ())), known.problem)
+
     def _known(self, path: str) -> None:
-        facts = self.reader.ask(path)
         if path not in self.cards:
             return
-        self.cards[path].show(facts)
-        if facts.problem and path in self._from_folders:
+        self._show(path)
+        reason = self._unusable(path)
+        if reason and path in self._from_folders:
             self.remove(path)
             told = self._left_out.cget("text")
-            line = self.texts("files.left_out", name=Path(path).name, reason=facts.problem)
+            line = self.texts("files.left_out", name=Path(path).name, reason=reason)
             self._left_out.configure(text=f"{told}\n{line}".strip())
             self._left_out.pack(anchor="w", after=self._holder, pady=(0, self.theme.px(12)))
 
@@ -182,8 +198,7 @@ class FileListPage(Page):
         if not self.files:
             return self.texts("files.needed")
         for path in self.files:
-            facts = self.reader.ask(path)
-            if facts.problem:
+            if self._unusable(path):
                 self.frame.show(self.cards[path])
                 return self.texts("files.one_wrong")
         return None

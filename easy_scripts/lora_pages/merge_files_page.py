@@ -29,7 +29,7 @@ class MergeFilesPage(FileListPage):
     """Even shares until the first strength is changed by hand."""
 
     name = "merge_files"
-    setting = "models"
+    setting, use = "models", "merge"
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)

@@ -10,6 +10,7 @@ from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.window import Wizard
 
 LORA, CHECKPOINT = "lora", "checkpoint"
+MODEL_FILES = (("files.type_model", "*.safetensors"),)
 
 
 class MergeTargetPage(Page):
@@ -20,7 +21,7 @@ class MergeTargetPage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.info = ModelInfo(self, ("sd_model",), lambda: None)
+        self.info = ModelInfo(self, ("sd_model",), ("single_file",), lambda: None)
         self.reader = self.info.reader
         self._checkpoint: str | None = None  # the one chosen, while a LoRA is to be made
 
@@ -48,7 +49,7 @@ class MergeTargetPage(Page):
         more = self.add_fold(lora, "frame.more")
         for name in self.for_lora[1:]:
             self.add_row(more, name)
-        self.add_row(checkpoint, "sd_model")
+        self.add_row(checkpoint, "sd_model").file_types = MODEL_FILES
 
     def _choose(self, kind: str) -> None:
         if self.wizard.page is self:

@@ -10,10 +10,15 @@ from easy_scripts.wizard.page import Page
 
 
 class ModelInfo:
-    """Follows the rows `names` of a page; `changed` is called when something became known."""
+    """Follows the rows `names` of a page; `changed` is called when something became known. Of the
+    kinds of files "single_file", "ckpt" and "diffusers" only the `layouts` can be used."""
 
-    def __init__(self, page: Page, names: tuple[str, ...], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, page: Page, names: tuple[str, ...], layouts: tuple[str, ...],
+        changed: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._page, self._names, self._changed = page, names, changed
+        self._layouts = layouts
         self.reader = FactsReader(page.wizard, "scripts.inspect_model")
         self.reader.watch(lambda _: self.tell())
         page.answers.watch(self.tell, *names)
@@ -44,7 +49,15 @@ class ModelInfo:
 
     def check(self) -> bool:
         """Whether every model can be used; says why not under its row."""
-        wrong = [name for name in self._names if (known := self.of(name)) and known.problem]
-        for name in reversed(wrong):
-            self._page.show_error(name, self.of(name).problem)
+        wrong = {name: why for name in self._names if (why := self.refusal(name))}
+        for name, why in reversed(wrong.items()):
+            self._page.show_error(name, why)
         return not wrong
+
+    def refusal(self, name: str) -> str | None:
+        """Why the model in the row `name` cannot be used, as far as it is known."""
+        known = self.of(name)
+        layout = known.facts.get("layout") if known else None
+        if layout and layout not in self._layouts:
+            return self._page.texts(f"models.is_{layout}")
+        return known.problem if known else None

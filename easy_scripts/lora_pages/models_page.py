@@ -19,7 +19,7 @@ class ModelsPage(Page):
 
     def __init__(self, wizard: Wizard) -> None:
         super().__init__(wizard)
-        self.info = ModelInfo(self, MODELS, self._tell_relation)
+        self.info = ModelInfo(self, MODELS, ("single_file", "ckpt"), self._tell_relation)
         self.reader = self.info.reader
         self.asking = Asking(wizard, "scripts.compare_models")
         self._compared: list[str] = []
@@ -34,8 +34,8 @@ class ModelsPage(Page):
 
     def _families(self) -> list[str]:
         """The kinds of the two models, as far as they are known and can be used."""
-        known = [self.info.of(name) for name in MODELS]
-        return [one.facts["family"] for one in known if one and one.facts and not one.problem]
+        known = [self.info.of(name) for name in MODELS if not self.info.refusal(name)]
+        return [one.facts["family"] for one in known if one and one.facts]
 
     def _tell_relation(self) -> None:
         if self.frame is None:

@@ -57,7 +57,7 @@ class ResultPage(Page):
         about = ttk.Label(card, text=" · ".join(self._about(path, report)),
                           wraplength=theme.px(620))  # fmt: skip
         about.pack(anchor="w", padx=theme.px(4), pady=(theme.px(4), 0))
-        if "kept_by_block" in report:
+        if report.get("kept_by_block"):
             ttk.Label(card, text=self.texts("result.blocks"), style="Muted.TLabel",
                       font=CAPTION).pack(anchor="w", padx=theme.px(4),
                                          pady=(theme.px(10), theme.px(2)))  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tkinter import ttk
 
 from easy_scripts.wizard.page import Page
-from easy_scripts.wizard.path_row import PathRow
+from easy_scripts.wizard.path_row import OUTPUT_FILE, PathRow
 from easy_scripts.wizard.theme import CAPTION
 from scripts.core.errors import SettingErrors
 
@@ -24,8 +25,11 @@ class SavePage(Page):
         raise NotImplementedError
 
     def results(self) -> list[Path]:
-        """The files that will be written: here the one of save_to, whose ending may be left out."""
+        """The files that will be written: here the one of save_to, whose ending may be left out; in
+        a folder it has the proposed name."""
         path = Path(str(self.answers["save_to"] or self.proposal()))
+        if os.path.isdir(path):
+            return [path / Path(self.proposal()).name]
         ending = "" if path.name.lower().endswith(ENDING) else ENDING
         return [path.with_name(path.name + ending)]
 
@@ -64,7 +68,7 @@ class SavePage(Page):
         except SettingErrors:  # in the middle of typing
             return
         for path in results:
-            exists, text = path.exists(), path.name
+            exists, text = os.path.exists(path), path.name
             if exists:
                 text += " · " + self.texts("save.exists")
             self._add_line(text, "Warning.TLabel" if exists else "Muted.TLabel")
@@ -75,9 +79,16 @@ class SavePage(Page):
         ttk.Label(self._list, text=text, style=style, font=CAPTION,
                   wraplength=self.theme.px(640)).pack(anchor="w", pady=(gap, 0))  # fmt: skip
 
+    def check(self) -> bool:
+        """Also: the command gets the file that is promised, where a folder was given for it."""
+        given = self.answers["save_to"]
+        if given and self.row.kind == OUTPUT_FILE and os.path.isdir(given):
+            self.answers["save_to"] = str(self.results()[0])
+        return super().check()
+
     def proceed(self) -> None:
         """Ask before an older file is replaced."""
-        older = [path for path in self.results() if path.exists()]
+        older = [path for path in self.results() if os.path.exists(path)]
         if older:
             names = ", ".join(path.name for path in older[:3]) + (" …" if older[3:] else "")
             if self.wizard.ask("save.ask", names=names) == 0:

@@ -35,8 +35,8 @@ class SizePage(Page):
         super().__init__(wizard)
         self.reader: FactsReader = wizard.facts.loras
         self.reader.watch(lambda _: self.frame and self.follow())
-        self._proposed = self._file_chosen = False
-        self._names: tuple[str, ...] = ()
+        self._file_chosen = False
+        self._entered_with: list[str] = []
         self._job: str | None = None
 
     @property
@@ -126,11 +126,12 @@ class SizePage(Page):
 
     def enter(self) -> None:
         """Offer the files chosen meanwhile; the one shown is looked at."""
-        names = tuple(Path(path).name for path in self.files)
-        if names != self._names:
-            self._names, self._file_chosen = names, False
-            self._chooser.configure(values=names)
-        if len(names) > 1:
+        if self.files != self._entered_with:
+            self._entered_with, self._file_chosen = self.files, False
+            self._chooser.configure(values=[Path(path).name for path in self.files])
+            if self.answers.is_open("new_rank"):  # the size proposed for other files
+                self.answers.withdraw("new_rank")
+        if len(self.files) > 1:
             self._choice.pack(fill="x", pady=(0, self.theme.px(10)), before=self._picture)
         else:
             self._choice.pack_forget()
@@ -175,10 +176,11 @@ class SizePage(Page):
             self._choose_largest()
         spectrum, known = self.spectrum, self._known()
         looking = any(self.reader.ask(path).reading for path in self.files)
-        if spectrum and not looking and not self.sizes and not self._proposed:
-            self._proposed = True
-            self.answers["new_rank"] = [min(spectrum.knee, spectrum.largest)]
-            return  # this method was called again by that
+        if spectrum and not looking:
+            knee = [min(spectrum.knee, spectrum.largest)]
+            if self.answers.is_open("new_rank") and self.sizes != knee:
+                self.answers.propose("new_rank", knee)
+                return  # this method was called again by that
         sizes = self.sizes
         self._picture.show(spectrum, tuple(sizes), self._message(known))
         if spectrum:
@@ -209,6 +211,8 @@ class SizePage(Page):
         """What stands in place of the curve."""
         if known is None:
             return self.texts("size.not_whole")
+        if known.problem:
+            return known.problem
         return self.texts("size.reading" if known.reading else "size.unknown")
 
     # --- checking ------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -28,6 +29,25 @@ NAMES_SHOWN = 4
 SPOKEN_OF = ("refused", "unknown", "changed in meaning", "added", "not needed")  # fates of keys
 QUIET = ("renamed", "used", "not set")  # fates of keys that are folded away
 STYLES = {"refused": "Error.TLabel", "unknown": "Warning.TLabel"}
+
+
+def is_config(path: str) -> bool:
+    """Whether it is the file of a config, by its name."""
+    return path.lower().endswith(CONFIG_ENDINGS) and os.path.isfile(path)
+
+
+def sort_dropped(paths: Sequence[str]) -> dict[str, str]:
+    """The settings that what was dropped on the .bat stands for, in any order: a config, which the
+    first page opens, else a base model and the pictures. A picture stands for its folder."""
+    given: dict[str, str] = {}
+    for path in sorted(paths, key=is_config, reverse=True):
+        if path.lower().endswith(MODEL_ENDINGS) and not os.path.isdir(path):
+            given.setdefault("pretrained_model_name_or_path", path)
+        elif os.path.isfile(path) and not is_config(path):
+            given.setdefault("train_data_dir", os.path.dirname(path))
+        else:
+            given.setdefault("train_data_dir", path)
+    return given
 
 
 class StartPage(Page):
@@ -96,16 +116,13 @@ class StartPage(Page):
         """Look whether there is something to go on with; take a config that was dropped."""
         self.wizard.facts.queued = ""
         self._fill()
-        self._sort_dropped(str(self.answers["train_data_dir"] or ""))
+        self._open_dropped(str(self.answers["train_data_dir"] or ""))
 
-    def _sort_dropped(self, path: str) -> None:
-        """What was dropped on the .bat counts as the pictures; a config or a model is none."""
-        ending = Path(path).suffix.lower()
-        if ending in CONFIG_ENDINGS and Path(path).is_file():
+    def _open_dropped(self, path: str) -> None:
+        """Open the config that `sort_dropped` has found."""
+        if is_config(path):
             self.answers["train_data_dir"] = None
             self.open_config(path)
-        elif ending in MODEL_ENDINGS and Path(path).is_file():
-            self.answers.update({"train_data_dir": None, "pretrained_model_name_or_path": path})
 
     def focus_first(self) -> None:
         """The way that most will take."""

@@ -94,7 +94,12 @@ class Asking:
         self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
 
     def _poll(self, answer: Answer, take: Take) -> None:
-        for message in heard(self._wizard.texts, self._child):
+        # Planned first: an error of ours in what is called below must not end the looking.
+        self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
+        child = self._child
+        for message in heard(self._wizard.texts, child):
+            if self._child is not child:  # a newer question was asked by what was called
+                return
             if isinstance(message, Facts):
                 answer.facts = message.facts
                 if self._early:
@@ -107,12 +112,11 @@ class Asking:
             elif isinstance(message, Problem):
                 answer.problems.append(message)
             elif isinstance(message, Ended):
-                self._job = self._child = None
+                self.close()
                 if not answer.facts and not answer.problems:
                     answer.problems.append(Problem(self._wizard.texts("asking.nothing")))
                 take(answer)
                 return
-        self._job = self._wizard.root.after(POLL, lambda: self._poll(answer, take))
 
 
 def show_page(wizard: Wizard, name: str) -> None:

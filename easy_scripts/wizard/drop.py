@@ -10,6 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from scripts.core.errors import SuiteError
+
 DropTaker = Callable[[list[str]], None]
 
 
@@ -61,13 +63,21 @@ def split_paths(text: str) -> list[str]:
     return [clean_path(path) for path in paths]
 
 
-def with_files_of_folders(paths: list[str], endings: tuple[str, ...]) -> list[str]:
+def with_files_of_folders(
+    paths: list[str], endings: tuple[str, ...], refused: list[SuiteError] | None = None
+) -> list[str]:
     """Files as they are; of a folder the files in it that end like one of `endings`, sorted. What
-    is named twice comes once."""
+    is named twice comes once. A folder that cannot be read holds nothing; `refused` gets why."""
     files: list[str] = []
     for path in paths:
-        if Path(path).is_dir():
-            inside = (file for file in sorted(Path(path).iterdir()) if file.name[0] != ".")
+        if os.path.isdir(path):  # False, no error, where access is denied
+            try:
+                inside = sorted(file for file in Path(path).iterdir() if file.name[0] != ".")
+            except OSError as error:
+                inside, reason = [], error.strerror or error
+                if refused is not None:
+                    refused.append(SuiteError(f"The folder {path} cannot be read ({reason}). "
+                                              "Check its rights."))  # fmt: skip
             files += [str(file) for file in inside if file.suffix.lower() in endings]
         else:
             files.append(path)

@@ -17,7 +17,7 @@ from scripts.core.events import Facts, Note, Planned, Problem
 
 # The keys of facts and plans under which there are sentences, alone, in a list or by name.
 SENTENCES = frozenset(("warnings", "guesses", "notes", "note", "problem", "problems", "summary",
-                       "text", "broken", "merged"))  # fmt: skip
+                       "text", "broken", "merged", "unusable"))  # fmt: skip
 
 
 class Speaker(Protocol):

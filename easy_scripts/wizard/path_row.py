@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tkinter
 from pathlib import Path
 from tkinter import filedialog, ttk
@@ -18,6 +19,12 @@ class PathRow(VariableRow):
 
     wide = True
     path_kind: str | None = None  # a page may know better than the declaration
+    file_types: tuple[tuple[str, str], ...] = ()  # and than the plan
+
+    @property
+    def kind(self) -> str:
+        """What is to be chosen: a file, a folder, or what is to be written."""
+        return self.path_kind or self.setting.path
 
     def make_field(self, parent: tkinter.Misc) -> ttk.Frame:
         """The field with its button."""
@@ -63,20 +70,21 @@ class PathRow(VariableRow):
         """The path chosen in the system's window; empty when it was closed. Tests replace this."""
         options: dict[str, Any] = {"parent": self.wizard.root, "initialdir": self._start_folder(),
                                    "title": self.texts.label(self.setting)}  # fmt: skip
-        kind = self.path_kind or self.setting.path
-        if kind in (FOLDER, OUTPUT_FOLDER):
+        if self.kind in (FOLDER, OUTPUT_FOLDER):
             return filedialog.askdirectory(**options)
-        if kind == OUTPUT_FILE:
+        if self.kind == OUTPUT_FILE:
             name, ending = Path(self.read()).name, Path(self.read()).suffix
             return filedialog.asksaveasfilename(initialfile=name, defaultextension=ending,
                                                 confirmoverwrite=False, **options)  # fmt: skip
-        return filedialog.askopenfilename(filetypes=self.wizard.file_types(), **options)
+        return filedialog.askopenfilename(
+            filetypes=self.wizard.file_types(self.file_types), **options
+        )
 
     def _start_folder(self) -> str:
         for text in (self.read(), *self.wizard.memory.recent(self.setting.name)):
             path = Path(clean_path(text))
             for folder in (path, path.parent):
-                if text and folder.is_dir():
+                if text and os.path.isdir(folder):  # False, no error, where access is denied
                     return str(folder)
         return str(Path.home())
 
@@ -94,7 +102,9 @@ class PathRow(VariableRow):
 
     def _dropped(self, paths: list[str]) -> None:
         if paths:
-            self._take(paths[0])
+            path = clean_path(paths[0])
+            is_folder = self.kind in (FOLDER, OUTPUT_FOLDER)
+            self._take(os.path.dirname(path) if is_folder and os.path.isfile(path) else path)
 
     def _clean(self) -> None:
         text = clean_path(self.read())
@@ -113,13 +123,13 @@ class PathRow(VariableRow):
             missing = self._missing(Path(text))
             self.show_error(missing)
             good = missing is None
-            if good and Path(text).exists():
+            if good and os.path.exists(text):
                 self.wizard.memory.note_path(self.setting.name, text)
         return good
 
     def _missing(self, path: Path) -> str | None:
-        if self.setting.path == FOLDER and not path.is_dir():
+        if self.setting.path == FOLDER and not os.path.isdir(path):
             return self.texts("frame.no_folder", path=path)
-        if self.setting.path == "file" and not path.exists():
+        if self.setting.path == "file" and not os.path.exists(path):
             return self.texts("frame.no_file", path=path)
         return None

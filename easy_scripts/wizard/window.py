@@ -9,11 +9,14 @@ What was entered is kept as a draft and offered at the next start.
 from __future__ import annotations
 
 import gc
+import tempfile
 import time
 import tkinter
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from tkinter import ttk
 from types import TracebackType
 from typing import Any
@@ -37,11 +40,12 @@ from easy_scripts.wizard.screen import open_root, show_in_front
 from easy_scripts.wizard.scrolled import Scrolled
 from easy_scripts.wizard.step_list import StepList
 from easy_scripts.wizard.theme import Theme
-from scripts.core.errors import SettingErrors
+from scripts.core.errors import SettingErrors, SuiteError
 from scripts.core.files import LOG_FOLDER, write_text
 
 Read = Callable[[Mapping[str, Any]], Any]
 LOOK_AROUND = 4000  # milliseconds between looks whether light became dark
+BUG_AGAIN = 2.0  # seconds within which an error of ours counts as the same one going on
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Plan:
     settings_class: type
     pages: tuple[type[Page], ...]
     read: Read | None = None  # raw values -> settings; raises SettingErrors: checks all together
-    takes: tuple[str, ...] = ()  # the settings that files on the command line stand for
+    takes: tuple[str, ...] = ()  # the settings that files on the command line stand for, or
+    sort: Callable[[Sequence[str]], dict[str, str]] | None = None  # which by what each is
     file_types: tuple[tuple[str, str], ...] = ()  # key of a text, patterns: for choosing files
     findings: type[Findings] = Findings  # the class of `wizard.facts`
 
@@ -68,6 +73,7 @@ class Wizard:
         self.theme = Theme(root, texts.language)
         self.answers = Answers(plan.settings_class)
         self.facts = plan.findings()  # what pages found out, for other pages
+        self._bugs: dict[tuple, float] = {}  # when each was last seen, by kind and place
         self._access_keys: dict[Page, dict[str, Callable[[], None]]] = {}
         self.drops = enable_drops(root)
         self.draft, self.own_files = Draft(root, self.answers, memory), OwnFiles()
@@ -146,9 +152,9 @@ class Wizard:
         for key, action in self._access_keys.get(self.page, {}).items():
             self.root.bind(key, lambda _, action=action: action())
 
-    def file_types(self) -> list[tuple[str, str]]:
-        """What the system's window for choosing files offers to show."""
-        kinds = [(self.texts(key), patterns) for key, patterns in self.plan.file_types]
+    def file_types(self, types: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        """What the system's window for choosing files offers to show: `types`, else the plan's."""
+        kinds = [(self.texts(key), patterns) for key, patterns in types or self.plan.file_types]
         return [*kinds, (self.texts("frame.all_files"), "*")]
 
     def show(self) -> None:
@@ -281,11 +287,16 @@ class Wizard:
             self.page.frame.wheel(notches)
 
     def _tell_bug(self, kind: type, error: BaseException, trace: TracebackType) -> None:
-        """An error of ours in the window: one sentence, and the log."""
-        path = LOG_FOLDER / f"window-{time.strftime('%Y%m%d-%H%M%S')}.log"
-        write_text(path, "".join(traceback.format_exception(kind, error, trace)))
-        answer = self.ask("frame.bug", path=path)
-        if answer == 1:
+        """An error of ours in the window: one sentence, and the log. What fails again and again,
+        as a look at a child every few milliseconds does, is told of once."""
+        place, now = (kind, *traceback.extract_tb(trace)[-1][:2]), time.monotonic()
+        before, self._bugs[place] = self._bugs.get(place), now
+        if before is not None and now - before < BUG_AGAIN:
+            return
+        path = _write_bug("".join(traceback.format_exception(kind, error, trace)))
+        log = self.texts("frame.bug_log", path=path) if path else self.texts("frame.bug_no_log")
+        answer = self.ask("frame.bug", log=log)
+        if answer == 1 and path:
             open_file(path)
         elif answer == 2:
             self.open_doctor()
@@ -308,6 +319,16 @@ class Wizard:
         self.theme.follow_system()
         gc.collect()
         self.root.after(LOOK_AROUND, self._look_around)
+
+
+def _write_bug(text: str) -> Path | None:
+    """Write a log where one can be written, else nowhere; its path."""
+    name = f"window-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    for folder in (LOG_FOLDER, Path(tempfile.gettempdir()) / "easy_lora_logs"):
+        with suppress(SuiteError):
+            write_text(folder / name, text)
+            return folder / name
+    return None
 
 
 def show_wizard(plan: Plan, given: Mapping[str, Any] | None = None) -> Wizard:

@@ -23,6 +23,7 @@ from scripts.core.files import LOG_FOLDER
 POLL = 40  # milliseconds
 GRACE = 6000  # milliseconds before a stop may be forced
 LOG_LINES = 2000
+FILES_SHOWN = 8
 CODE_DONE, CODE_MENDABLE, CODE_STOPPED = 0, 1, 2
 
 
@@ -111,14 +112,26 @@ class WorkPage(Page):
         self.wizard.footer.cancel.state(["!disabled"])
 
     def _poll(self) -> None:
-        for message in heard(self.texts, self._child):
-            if isinstance(message, Ended):
-                self.polled()
-                self._finish(message.code)
-                return
-            self._show(message)
-        self.polled()
-        self._job = self.wizard.root.after(POLL, self._poll)
+        code: int | None = None
+        try:
+            for message in heard(self.texts, self._child):
+                if isinstance(message, Ended):
+                    code = message.code
+                else:
+                    self._show(message)
+            self.polled()
+        finally:  # after an error of ours too: else the window could never be closed
+            if code is None:
+                self._job = self.wizard.root.after(POLL, self._poll)
+            else:
+                self._end(code)
+
+    def _end(self, code: int) -> None:
+        try:
+            self._finish(code)
+        except Exception:
+            self._set_busy(False)
+            raise
 
     def _show(self, message: Message) -> None:
         if isinstance(message, LogLine):
@@ -207,7 +220,7 @@ class WorkPage(Page):
             return
         self._ended_looks()
         if self._stopping:
-            self._stage.configure(text=self.texts("work.stopped"))
+            self._stage.configure(text=self._stopped_text())
             return
         self._stage.configure(text=self.texts("work.failed"))
         if not self._trouble:
@@ -215,6 +228,13 @@ class WorkPage(Page):
         if code != CODE_MENDABLE or not self._trouble or not self._offer_setting():
             self._show_help()
         self.frame.to_top()
+
+    def _stopped_text(self) -> str:
+        """What lies on the disk after a stop."""
+        if not self._saved:
+            return self.texts("work.stopped")
+        more = ["…"] if len(self._saved) > FILES_SHOWN else []
+        return "\n".join([self.texts("work.stopped_with"), *self._saved[:FILES_SHOWN], *more])
 
     def _show_help(self) -> None:
         """The ways to the log and to the doctor, below what is wrong."""

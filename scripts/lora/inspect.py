@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,11 @@ LAST_FACTORS = ("lora_up.weight", "hada_w2_a", "hada_w1_b", "lokr_w2_b", "lokr_w
 
 def facts_of(lora: LoraFile) -> dict[str, Any]:
     """The facts; `dims`, `alphas` and `modules` are counts by the part of the model, `largest` is
-    the greatest size of its Linear layers and convolutions, which no resize can exceed."""
+    the greatest size of its Linear layers and convolutions, which no resize can exceed; `unusable`
+    says why it can be neither resized nor merged, by what is to be done with it."""
     stated = check_hashes(lora)
+    broken, untrained = _odd_numbers(lora)
+    dora, unfit = [*_dora(lora)], [*_other_kinds(lora), *_damage(broken)]
     dims: dict[str, Counter] = {}
     alphas: dict[str, Counter] = {}
     modules: Counter[str] = Counter()
@@ -53,7 +56,10 @@ def facts_of(lora: LoraFile) -> dict[str, Any]:
         "tags": common_tags(lora.metadata),
         "training": training_in_words(lora.metadata),
         "hashes": stated,
-        "problems": [*problems(lora), *_wrong_hashes(stated)],
+        "unusable": {"resize": [*unfit, *dora], "merge": unfit},
+        "problems": [*_odd_contents(lora), *_odd_end(lora), *_untrue(lora), *dora,
+                     *_odd_alphas(lora), *unfit, *_zeros(lora, untrained),
+                     *_wrong_hashes(stated)],
     }  # fmt: skip
 
 
@@ -81,18 +87,14 @@ def _wrong_hashes(found: dict[str, dict[str, Any]]) -> Iterator[str]:
                "was saved, or the file is damaged.")  # fmt: skip
 
 
-def problems(lora: LoraFile) -> list[str]:
-    """What is odd about the file, in sentences."""
-    found = []
+def _odd_contents(lora: LoraFile) -> Iterator[str]:
     if lora.family is None:
-        found.append("It is not clear what kind of model this LoRA was made for.")
+        yield "It is not clear what kind of model this LoRA was made for."
     if lora.others:
-        found.append(f"It holds tensors that belong to no layer, such as {lora.others[0]} "
-                     f"({len(lora.others)} in all).")  # fmt: skip
+        yield (f"It holds tensors that belong to no layer, such as {lora.others[0]} "
+               f"({len(lora.others)} in all).")  # fmt: skip
     if lora.dtype not in USUAL_DTYPES:
-        found.append(f"Its numbers are in {lora.dtype}, which few programs read.")
-    return [*found, *_odd_end(lora), *_untrue(lora), *_odd_kinds(lora), *_odd_alphas(lora),
-            *_odd_numbers(lora)]  # fmt: skip
+        yield f"Its numbers are in {lora.dtype}, which few programs read."
 
 
 def _odd_end(lora: LoraFile) -> Iterator[str]:
@@ -120,14 +122,23 @@ def _untrue(lora: LoraFile) -> Iterator[str]:
         yield f"Its metadata say that its dim is {dim}, and it is {true}."
 
 
-def _odd_kinds(lora: LoraFile) -> Iterator[str]:
+def _dora(lora: LoraFile) -> Iterator[str]:
     if "dora" in lora.network_types:
         yield ("It is a DoRA: not every program reads those. It can be merged into a checkpoint, "
                "but neither made smaller nor merged with other LoRAs.")  # fmt: skip
-    for kind in (*OTHER_TYPES, "unknown"):
-        if count := lora.network_types.get(kind):
-            yield (f"It has layers of a kind ({kind}) that cannot be resized or merged here: "
-                   f"{count}.")  # fmt: skip
+
+
+def _other_kinds(lora: LoraFile) -> Iterator[str]:
+    kinds = [kind for kind in (*OTHER_TYPES, "unknown") if kind in lora.network_types]
+    for kind in kinds:
+        yield (f"It has layers of a kind ({kind}) that cannot be resized or merged here: "
+               f"{lora.network_types[kind]}.")  # fmt: skip
+    if not kinds:  # a layer of a known kind may still have a part that is none of it
+        try:
+            for module in lora.modules.values():
+                module.check_kind()
+        except SuiteError as error:
+            yield str(error)
 
 
 def _odd_alphas(lora: LoraFile) -> Iterator[str]:
@@ -142,7 +153,8 @@ def _odd_alphas(lora: LoraFile) -> Iterator[str]:
                f"with dim {large[0].rank} (layers: {len(large)}).")  # fmt: skip
 
 
-def _odd_numbers(lora: LoraFile) -> Iterator[str]:
+def _odd_numbers(lora: LoraFile) -> tuple[list[str], list[str]]:
+    """The layers with values that are not numbers, and those that are zero."""
     broken, untrained = [], []
     for name, module in lora.modules.items():
         try:
@@ -152,9 +164,16 @@ def _odd_numbers(lora: LoraFile) -> Iterator[str]:
             continue
         if any(part in parts and not np.any(parts[part]) for part in LAST_FACTORS):
             untrained.append(name)
+    return broken, untrained
+
+
+def _damage(broken: Sequence[str]) -> Iterator[str]:
     if broken:
         yield (f"It is damaged: {broken[0]} holds values that are not numbers (such layers: "
                f"{len(broken)}).")  # fmt: skip
+
+
+def _zeros(lora: LoraFile, untrained: Sequence[str]) -> Iterator[str]:
     if untrained and len(untrained) == len(lora.modules):
         yield "All layers are zero and do nothing: they were never trained."
     elif untrained:

@@ -72,8 +72,9 @@ def _open_base(base: Path) -> Checkpoint:
     except SuiteError as error:
         raise SettingError("sd_model", str(error)) from error
     if checkpoint.layout == "ckpt":
-        raise SettingError("sd_model", f"{base.name} is an old kind of file (.ckpt). Convert it "
-                           "to .safetensors first, into which LoRAs can be merged.")  # fmt: skip
+        raise SettingError("sd_model", f"{base.name} is an old kind of file (.ckpt), into which "
+                           "LoRAs cannot be merged. Choose a .safetensors version of "
+                           "it.")  # fmt: skip
     return checkpoint
 
 

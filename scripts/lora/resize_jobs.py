@@ -16,15 +16,15 @@ from scripts.core.files import (
     WEIGHT_ENDINGS,
     as_safetensors,
     check_output_file,
-    read_text,
 )
 from scripts.lora.modules import LoraFile, open_lora
 from scripts.lora.number_formats import PRECISIONS
 from scripts.lora.ranks import Size
 from scripts.lora.resize import ResizedLora, changes_anything, check_size, resize_lora
 from scripts.lora.result_metadata import common
+from scripts.lora.size_queue import resize_sizes
 from scripts.lora.tensor_files import write_tensors
-from scripts.settings.resize import ResizeSettings, dynamic_error
+from scripts.settings.resize import ResizeSettings
 
 WRITABLE = ("F16", "BF16", "F32")
 
@@ -44,32 +44,34 @@ def resize(settings: ResizeSettings, report: Report, control: Control) -> Path:
     Raises SettingError and SuiteError for what cannot be done, and Cancelled.
     """
     jobs = plan_jobs(settings, report)
-    for number, job in enumerate(jobs):
-        with open_lora(job.path, "model") as lora:
-            try:
-                _run(job, lora, settings, report, control)
-            except Cancelled as stopped:
-                if not number:
-                    raise
-                raise Cancelled(f"Stopped after {number} of {len(jobs)} LoRAs.") from stopped
-    results = [output for job in jobs for output in job.outputs if output.exists()]
-    if not results:
-        raise SettingError("model", "No LoRA of the folder could be resized. Choose another one.")
-    return results[0] if len(results) == 1 else results[0].parent.absolute()
+    made: list[Path] = []
+    try:
+        for job in jobs:
+            with open_lora(job.path, "model") as lora:
+                for output in _run(job, lora, settings, report, control):
+                    made.append(output)
+    except Cancelled as stopped:
+        if not made:
+            raise
+        wished = sum(len(job.outputs) for job in jobs)
+        raise Cancelled(f"Stopped: {len(made)} of {wished} files were made.") from stopped
+    if not made:
+        raise SettingError("model", "None of the LoRAs could be resized. Choose other files.")
+    return made[0] if len(made) == 1 else made[0].parent.absolute()
 
 
 def _run(
     job: Job, lora: LoraFile, settings: ResizeSettings, report: Report, control: Control
-) -> None:
+) -> Iterator[Path]:
+    """Make the files of a job; each when it is there. One LoRA of several that cannot be resized
+    is left out."""
     for text in _notes(lora):
         report(Note(text))
     dtype = result_dtype(lora, settings.save_precision)
     try:
         results = resize_lora(lora, job.sizes, dtype, report, control)
     except SuiteError as error:
-        if job.path in settings.model:
-            raise
-        report(Note(f"Left out: {error}"))  # the other LoRAs of the folder can be resized
+        _leave_out(error, settings.model == (job.path,), report)
         return
     for resized, output in zip(results, job.outputs, strict=True):
         control.check()
@@ -77,6 +79,14 @@ def _run(
         report(Saved(str(output)))
         facts = _facts(lora, resized, output)
         report(Facts(facts, _text(facts, resized if settings.verbose else None)))
+        yield output
+
+
+def _leave_out(error: SuiteError, alone: bool, report: Report) -> None:
+    """Tell of a LoRA that cannot be resized. Raises SettingError when it is the only one given."""
+    if alone:
+        raise SettingError("model", str(error)) from error
+    report(Note(f"Left out: {error}"))
 
 
 def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
@@ -118,9 +128,15 @@ def _wanted(
     for path in paths:
         if not os.path.isdir(path):  # False, no error, where access is denied
             with open_lora(path, "model") as lora:
-                possible = sizes if single else _possible(lora, sizes, report)
-                for size in possible:
-                    check_size(lora, size)
+                try:
+                    possible = sizes if single else _possible(lora, sizes, report)
+                    for size in possible:
+                        check_size(lora, size)
+                except SettingError:
+                    raise
+                except SuiteError as error:
+                    possible = ()
+                    _leave_out(error, len(paths) == 1, report)
             if possible:
                 yield path, possible
             continue
@@ -162,7 +178,7 @@ def _content(folder: Path) -> list[Path]:
 
 def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
     if settings.queue is not None:
-        return tuple(_queue(settings))
+        return resize_sizes(settings)
     conv, method = settings.new_conv_rank, settings.dynamic_method
     sizes = [
         Size(rank, conv, method, param)
@@ -170,46 +186,6 @@ def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
         for param in settings.dynamic_param or (None,)
     ]
     return tuple(dict.fromkeys(sizes))
-
-
-def _queue(settings: ResizeSettings) -> Iterator[Size]:
-    """The sizes in a text file: a rank, or a dynamic value and the largest rank, a line."""
-    if not settings.queue.is_file():
-        raise SettingError("queue", f"There is no file {settings.queue}. Choose it again.")
-    text, _ = read_text(settings.queue)
-    found = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].replace(",", " ").split()
-        if words:
-            found[_queued(words, line, number, settings)] = None
-    if not found:
-        raise SettingError("queue", f"{settings.queue.name} names no size. Write one a line, such "
-                           "as 32.")  # fmt: skip
-    yield from found
-
-
-def _queued(words: list[str], line: str, number: int, settings: ResizeSettings) -> Size:
-    method = settings.dynamic_method
-    try:
-        rank = int(words[-1])
-        param = float(words[0]) if len(words) == 2 else None
-        if rank < 1 or len(words) > 2:
-            raise ValueError
-    except ValueError:
-        if not line.replace("\t", " ").isprintable():
-            raise SettingError("queue", f"{settings.queue.name} is no text file. Choose a list of "
-                               "sizes, one a line.") from None  # fmt: skip
-        raise SettingError("queue", f'Line {number} of {settings.queue.name}, "{line.strip()}", is '
-                           "no size. Write a dim, such as 32, or the dynamic value and the largest "
-                           "dim, such as 0.95 64.") from None  # fmt: skip
-    if param is None:
-        return Size(rank, settings.new_conv_rank)
-    if method is None:
-        raise SettingError("dynamic_method", f"Line {number} of {settings.queue.name} has a "
-                           "dynamic value. Choose its method too.")  # fmt: skip
-    if error := dynamic_error(method, param):
-        raise SettingError("queue", f"Line {number} of {settings.queue.name}: {error}")
-    return Size(rank, settings.new_conv_rank, method, param)
 
 
 def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path:

@@ -26,6 +26,9 @@ NOT_NEEDED = {  # keys of sd-scripts' extraction
 }
 
 
+DIMS = (64, None)  # dim and conv_dim that nobody has set
+
+
 @dataclass(frozen=True)
 class ExtractSettings:
     """Everything that an extraction can be told. None means "not set"."""
@@ -39,7 +42,7 @@ class ExtractSettings:
         None, label="Tuned model", page="Models", path="file",
         help="The checkpoint whose difference from the original becomes the LoRA.")
     dim: int = setting(
-        64, label="LoRA size (dim)", page="Size", low=1, high=4096,
+        DIMS[0], label="LoRA size (dim)", page="Size", low=1, high=4096,
         help="The dim of the LoRA, from 4 to 128. With a dynamic method it is the largest that a "
         "layer may get.",
         usual=(4, 128), below="Much of the difference is lost.",
@@ -62,6 +65,10 @@ class ExtractSettings:
         "for the others, such as 0.95.",
         usual=USUAL_PARAM, below="Much of the difference is lost.",
         above="Hardly anything is cut away, and the file is large.")
+    queue: Path | None = setting(
+        None, label="List of sizes", page="Size", path="file", advanced=True,
+        help="A text file with one job a line in place of dim and conv_dim: a dim, or two, the "
+        "second one for convolutions. save_to is the folder of the LoRAs then.")
     clamp_quantile: float | None = setting(
         None, label="Clamp quantile", page="Size", low=0.5, high=1, advanced=True,
         help="Cut the largest numbers of the factors off at this quantile, such as 0.99, as "
@@ -108,6 +115,9 @@ def _check_together(settings: ExtractSettings) -> list[SettingError]:
     ):
         if getattr(settings, name) is None:
             errors.append(SettingError(name, message))
+    if settings.queue is not None and (settings.dim, settings.conv_dim) != DIMS:
+        errors.append(SettingError("queue", "Both a size and a list of sizes are given. Give one "
+                                   "of them."))  # fmt: skip
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip

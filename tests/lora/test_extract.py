@@ -299,3 +299,24 @@ def test_the_command(base, tmp_path, capsys):
     assert "keeps" in capsys.readouterr().out and (tmp_path / "lora.safetensors").exists()
     assert main(words) == 1
     assert "already" in capsys.readouterr().err
+
+
+def test_a_list_of_sizes_gives_a_lora_of_each(base, tmp_path, capfd):
+    tuned = changed(SD1, tmp_path / "tuned.safetensors", "attn2.to_k")
+    queue, place = tmp_path / "queue.txt", tmp_path / "out"
+    queue.write_text("# dim, and that of convolutions\n2\n\n3, 1\n2\n", encoding="utf-8")
+    flags = [f"--model_org={base}", f"--model_tuned={tuned}", f"--queue={queue}",
+             f"--save_to={place}", "--no_text_encoder"]  # fmt: skip
+    assert main(flags) == 0
+    files = {path.name: path for path in place.iterdir()}
+    assert sorted(files) == ["tuned-dim2.safetensors", "tuned-dim3-conv1.safetensors"]
+    for name, rank in (("tuned-dim2.safetensors", 2), ("tuned-dim3-conv1.safetensors", 3)):
+        with open_lora(files[name]) as lora:
+            assert {module.rank for module in lora.modules.values()} == {rank}
+    assert main(flags) == 1, "what is there is not written over"
+    for line, told in (("4 four", "Line 1 of queue.txt"), ("1 2 3", "is no size"), ("0", "no size"),
+                       ("# none", "names no size")):  # fmt: skip
+        queue.write_text(line, encoding="utf-8")
+        assert main(flags) == 1 and told in capfd.readouterr().err, line
+    assert main([*flags, "--dim=8"]) == 1
+    assert "Both a size and a list of sizes are given" in capfd.readouterr().err

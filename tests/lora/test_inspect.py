@@ -129,6 +129,31 @@ def test_files_of_every_kind(naming, ending, tmp_path):
         assert not any("zero" in text or "not numbers" in text for text in facts["problems"])
 
 
+def test_what_keeps_a_lora_from_being_resized_or_merged(tmp_path):
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    factors = {f"{layer}.lora_up.weight": torch.ones(8, 2), f"{layer}.alpha": torch.tensor(2.0),
+               f"{layer}.lora_down.weight": torch.ones(2, 8)}  # fmt: skip
+    kinds = {
+        "lora": ({}, [], []),
+        "oft": ({f"{layer}2.oft_blocks": torch.ones(2, 4, 4)}, ["(oft)"], ["(oft)"]),
+        "nan": ({f"{layer}.lora_up.weight": torch.full((8, 2), math.nan)}, ["It is damaged"],
+                ["It is damaged"]),
+        "strange": ({f"{layer}.lora_strange": torch.ones(2, 2)}, ["unknown effect"],
+                    ["unknown effect"]),
+        "dora": ({f"{layer}.dora_scale": torch.ones(8, 1)}, ["It is a DoRA"], []),
+    }  # fmt: skip
+    for kind, (more, *expected) in kinds.items():
+        path = tmp_path / f"{kind}.safetensors"
+        save_file({**factors, **more}, path)
+        with open_lora(path) as lora:
+            facts = facts_of(lora)
+        for use, words in zip(("resize", "merge"), expected, strict=True):
+            sentences = facts["unusable"][use]
+            assert len(sentences) == len(words), (kind, sentences)
+            assert all(word in text for word, text in zip(words, sentences, strict=True)), kind
+            assert set(sentences) <= set(facts["problems"])
+
+
 def problems_of(path):
     with open_lora(path) as lora:
         return "\n".join(facts_of(lora)["problems"])

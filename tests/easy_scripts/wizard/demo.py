@@ -15,7 +15,7 @@ from scripts.core.declare import build, setting
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Done, Note, Saved, Stage
 
-MODES = ("quick", "long", "deaf", "bug", "problem", "wrong_strength")
+MODES = ("quick", "long", "deaf", "bug", "problem", "wrong_strength", "saves")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,10 @@ def work(mode, report, control):
         raise SuiteError("The disk is full. Make room there and start again.")
     if mode == "bug":
         raise RuntimeError("a bug")
-    total = 300 if mode in ("long", "deaf") else 5
+    total = 300 if mode in ("long", "deaf", "saves") else 5
     report(Note("The demo has begun."))
+    if mode == "saves":
+        report(Saved("first.safetensors"))
     print("a line for nobody")
     for step in range(total):
         report(Stage("Kneading", step, total))

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from tkinter import ttk
 
 import pytest
 from demo import make_plan
+from tool_hands import LORA
+
+from easy_scripts.wizard import window
+from easy_scripts.wizard.asking import Asking
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -190,6 +195,16 @@ def test_dropped_and_chosen_files_arrive(robot, tmp_path, monkeypatch):
     row.variable.set("")
     drop(robot, row, str(file))
     assert robot.wizard.answers["source"] == str(file)
+    drop(robot, robot.page.rows["place"], str(file))
+    assert robot.wizard.answers["place"] == str(tmp_path), "a file stands for its folder"
+
+
+def test_a_path_that_the_system_cannot_look_at_is_not_there(robot, tmp_path):
+    for name, told in (("source", "There is no file"), ("place", "There is no folder")):
+        row = robot.page.rows[name]
+        row.variable.set(str(tmp_path / ("a" * 5000)))
+        assert not row.check() and row._error.startswith(told)
+        assert row._start_folder() == str(tmp_path)
 
 
 def drop(robot, row, *paths):
@@ -363,3 +378,41 @@ print(time.process_time() - began, *({"torch", "numpy", "PIL"} & set(sys.modules
         times.append(float(output[0]))
         assert output[1:] == []
     assert min(times) < 0.4, times
+
+
+def test_an_error_of_ours_is_told_once_also_where_logs_cannot_be_written(
+    open_robot, tmp_path, monkeypatch
+):
+    (tmp_path / "logs").write_bytes(b"a file where the folder should be")
+    monkeypatch.setattr(window, "LOG_FOLDER", tmp_path / "logs")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    robot = open_robot(make_plan())
+    asked = robot.answer(0)
+    for _ in range(3):
+        try:
+            raise ValueError("made up")
+        except ValueError as error:
+            robot.wizard._tell_bug(type(error), error, error.__traceback__)
+    (log,) = (tmp_path / "temporary" / "easy_lora_logs").iterdir()
+    assert len(asked()) == 1 and f"What happened is written in {log}." in asked()[0]
+    assert "ValueError: made up" in log.read_text(encoding="utf-8")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "logs" / "below a file"))
+    asked = robot.answer(0)
+    try:
+        raise KeyError("another")
+    except KeyError as error:
+        robot.wizard._tell_bug(type(error), error, error.__traceback__)
+    assert "There is no log of it" in asked()[0]
+
+
+def test_an_answer_comes_although_what_wanted_it_early_has_failed(robot):
+    def fail(_):
+        raise RuntimeError("made up")
+
+    told, answers = [], []
+    robot.root.report_callback_exception = lambda kind, error, trace: told.append(str(error))
+    asking = Asking(robot.wizard, "scripts.inspect_lora")
+    asking.ask([str(LORA)], answers.append, early=fail)
+    robot.until(lambda: answers, "the answer has come")
+    assert told == ["made up"] and not asking.busy
+    assert answers[0].facts["family"] == "sd1"

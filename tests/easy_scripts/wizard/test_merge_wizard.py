@@ -161,3 +161,27 @@ def test_a_lora_is_refused_as_the_model_to_merge_into(open_robot, loras):
     assert robot.page.name == "merge_target"
     text = robot.page.rows["sd_model"]._message.cget("text")
     assert "LoRA" in text and "style v2.safetensors" in text
+
+
+def test_a_merge_may_be_saved_in_a_folder_that_is_there(open_robot, loras):
+    place = loras[0].parent / "dest"
+    place.mkdir()
+    robot = open_robot(merge.PLAN, given("models", loras))
+    for _ in range(2):
+        known(robot)
+        robot.press("<Alt-n>")
+    robot.page.row.variable.set(str(place))
+    assert robot.page.results() == [place / "hero + style v2.safetensors"]
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert [path.name for path in place.iterdir()] == ["hero + style v2.safetensors"]
+
+
+def test_over_no_blocks_stands_no_heading(open_robot, loras):
+    """A LoRA alone at strength 1 is copied, and nothing is told of its blocks."""
+    robot = open_robot(merge.PLAN, given("models", loras[:1]))
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        known(robot)
+        robot.press(keys)
+    finish(robot)
+    assert "keeps 100" in robot.seen() and "Kept in each block" not in robot.seen()

@@ -181,12 +181,14 @@ def test_a_lora_is_described_in_a_line():
     facts = {
         "family_title": "SDXL", "network_types": {"lora": 722, "tucker": 3}, "size_bytes": 435e6,
         "dims": {"text_encoder": {"64": 264}, "unet_linear": {"128": 722}},
-        "alphas": {"1": 986}, "trigger_words": [["zyx", 40], ["red hair", 9], ["a", 3], ["b", 1]],
+        "alphas": {"unet_linear": {"1": 986}},
+        "trigger_words": [["zyx", 40], ["red hair", 9], ["a", 3], ["b", 1]],
         "problems": ["The hash is wrong."],
     }  # fmt: skip
     assert describe(facts, texts) == (
         "SDXL · LoRA, LoRA (Tucker) · size 64–128, alpha 1 · 435 MB\n"
         "Trigger words: zyx, red hair, a\nThe hash is wrong."
     )
-    bare = {"family_title": None, "network_types": [], "size_bytes": 1000}
-    assert describe(bare, texts) == "of an unknown kind · 1 kB"
+    bare = {"family_title": None, "network_types": {}, "size_bytes": 1000,
+            "dims": {"unet_conv": {"4": 1}}, "alphas": {"unet_conv": {"0.5": 1}}}  # fmt: skip
+    assert describe(bare, texts) == "of an unknown kind · size 4, alpha 0.5 · 1 kB"

@@ -234,3 +234,40 @@ def test_an_older_file_is_replaced_only_after_a_question(open_robot, loras):
     finish(robot)
     assert dims(older) == {4}
     assert "overwrite" not in robot.wizard.answers.entered(), "the next run asks again"
+
+
+def test_a_folder_that_is_there_holds_the_one_result_under_its_proposed_name(open_robot, loras):
+    place = loras[0].parent / "dest"
+    place.mkdir()
+    older = place / "hero-dim4.safetensors"
+    older.write_bytes(b"precious")
+    sizes = {"new_rank": [4], "save_to": str(place)}
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), **sizes})
+    for _ in range(2):
+        known(robot)
+        robot.press("<Alt-n>")
+    assert "hero-dim4.safetensors · there already: you will be asked" in robot.seen()
+    asked = robot.answer(1)
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert len(asked()) == 1 and dims(older) == {4}
+
+
+def test_the_proposed_size_is_that_of_the_lora_chosen_now_until_one_is_set(open_robot, tmp_path):
+    big, small = (resized(16, tmp_path / "big.safetensors"),
+                  resized(2, tmp_path / "small.safetensors"))  # fmt: skip
+    robot = open_robot(resize.PLAN, given("model", [big]))
+
+    def sizes_of(file):
+        robot.wizard.go_to(0)
+        robot.page.list_files([str(file)])
+        known(robot)
+        robot.press("<Return>")
+        known(robot)
+        robot.pump()
+        return robot.page.sizes
+
+    assert sizes_of(big) == [robot.page.spectrum.knee] and robot.page.sizes[0] > 2
+    assert sizes_of(small) == [robot.page.spectrum.knee] and robot.page.sizes[0] <= 2
+    robot.page.choose(1)
+    assert sizes_of(big) == [1], "a size that was set stays"

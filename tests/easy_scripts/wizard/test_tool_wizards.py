@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known
+from tool_hands import LORA, ROOT, TINY_LORA, dims, finish, given, known, write_oft
 
 from easy_scripts import extract, merge, resize
 from easy_scripts.lora_pages import result_page
+from easy_scripts.lora_pages.file_facts import FileFacts
 from easy_scripts.window import filled
+from easy_scripts.wizard import path_row
 from scripts.core.safetensors_header import read_header
 
 
@@ -26,6 +28,25 @@ def test_a_file_that_is_no_lora_bars_the_way_until_it_is_taken_off(open_robot, l
     robot.click(robot.page.cards[str(tiny_sd15)].cross)
     robot.click("Next")
     assert robot.page.name == "size"
+
+
+@pytest.mark.parametrize(("plan", "name"), [(resize.PLAN, "model"), (merge.PLAN, "models")])
+def test_a_lora_that_can_be_told_of_but_not_used_bars_the_way_too(open_robot, loras, plan, name):
+    oft = write_oft(loras[0].with_name("oft.safetensors"))
+    robot = open_robot(plan, given(name, [loras[0], oft]))
+    known(robot)
+    card = robot.page.cards[str(oft)]
+    assert "(oft) that cannot be resized" in card._about.cget("text")
+    assert str(card._about.cget("style")) == "Error.TLabel"
+    robot.click("Next")
+    assert "One of the files cannot be used." in robot.seen() and robot.wizard.current == 0
+    robot.click(card.cross)
+    robot.page.add([str(loras[0].parent)])
+    known(robot)
+    assert robot.page.files == [str(path) for path in loras], "of a folder it is left out"
+    assert "Left out: oft.safetensors. It has layers of a kind (oft)" in robot.seen()
+    robot.click("Next")
+    assert robot.wizard.current == 1
 
 
 def test_a_folder_gives_its_loras_and_tells_what_was_left_out(open_robot, loras, tiny_sd15):
@@ -62,6 +83,27 @@ def test_an_empty_folder_is_told(open_robot, tmp_path):
     robot = open_robot(resize.PLAN, filled(resize.PLAN, [str(empty)]))
     assert "There is no LoRA file in the folder nothing here." in robot.seen()
     assert robot.page.files == []
+
+
+def test_a_folder_without_access_is_told_of(open_robot, loras, tmp_path, monkeypatch):
+    closed, listed = tmp_path / "closed", Path.iterdir
+    closed.mkdir()
+
+    def denied(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    told = f"The folder {closed} cannot be read (Permission denied). Check its rights."
+    robot = open_robot(resize.PLAN, filled(resize.PLAN, [str(closed)]))
+    assert told in robot.seen() and robot.page.files == []
+    robot.page.add([str(closed), str(loras[0])])
+    robot.pump()
+    assert told in robot.seen() and robot.page.files == [str(loras[0])]
+    robot.page.add([str(loras[1])])
+    robot.pump()
+    assert told not in robot.seen()
 
 
 def test_a_file_given_twice_is_one(open_robot, loras, monkeypatch):
@@ -129,6 +171,43 @@ def test_models_of_two_kinds_are_told(open_robot, models, tiny_sdxl):
     known(robot)
     robot.press("<Alt-n>")
     assert robot.page.name == "models" and "LoRA" in robot.seen()
+
+
+def let_be(page, layout):
+    """Let the models of the page be told to be of this kind: of a tiny one it cannot be seen."""
+    facts = {"family": "sd1", "title": "Stable Diffusion 1.x", "layout": layout}
+    page.info.reader.ask = lambda path, *_: FileFacts(path, (), False, facts)
+
+
+def test_what_no_lora_can_be_merged_into_is_refused_on_its_page(open_robot, loras, monkeypatch):
+    base = str(shutil.copy(loras[0], loras[0].with_name("base")))
+    robot = open_robot(merge.PLAN, {**given("models", loras[:1]), "sd_model": base})
+    known(robot)
+    robot.press("<Alt-n>")
+    row = robot.page.rows["sd_model"]
+    for layout, told in (("ckpt", "old kind of file"), ("diffusers", "a folder with a model in")):
+        let_be(robot.page, layout)
+        robot.press("<Alt-n>")
+        assert robot.page.name == "merge_target" and told in row._message.cget("text")
+    types = []
+    monkeypatch.setattr(path_row.filedialog, "askopenfilename",
+                        lambda filetypes, **_: types.extend(filetypes))  # fmt: skip
+    row.browse()
+    assert types == [("Models", "*.safetensors"), ("All files", "*")]
+    let_be(robot.page, "single_file")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
+
+
+def test_a_difference_is_taken_of_old_files_too_but_of_no_folder(open_robot, models):
+    robot = open_robot(extract.PLAN, {"model_org": str(models[0]), "model_tuned": str(models[1])})
+    let_be(robot.page, "diffusers")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "models"
+    assert "a folder with a model in" in robot.page.rows["model_org"]._message.cget("text")
+    let_be(robot.page, "ckpt")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "extract_size"
 
 
 def test_two_copies_of_a_model_are_told(open_robot, models):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts import merge, resize, verbs, window
+from easy_scripts import merge, resize, train, verbs, window
 from easy_scripts.install import command
 from easy_scripts.launcher.judge import Judgement, State
 from easy_scripts.launcher.window_sign import SIGN
@@ -172,3 +172,22 @@ def test_files_on_the_command_line_are_filled_in(tmp_path, monkeypatch):
         "model": [os.path.join(here, "a.pt"), os.path.abspath("/b.pt")]
     }
     assert window.filled(merge.PLAN, ["a.pt"]) == {"models": [os.path.join(here, "a.pt")]}
+
+
+def test_what_is_dropped_on_training_is_sorted_by_what_it_is(tmp_path):
+    pictures, model, config = tmp_path / "10_cat", tmp_path / "a.safetensors", tmp_path / "b.json"
+    pictures.mkdir()
+    for file in (pictures / "1.png", pictures / "2.PNG", model, config):
+        file.write_bytes(b"")
+    base, folder = "pretrained_model_name_or_path", "train_data_dir"
+    both = {base: str(model), folder: str(pictures)}
+    for dropped, expected in (
+        ([model, pictures], both),
+        ([pictures, model], both),
+        ([pictures / "1.png", pictures / "2.PNG"], {folder: str(pictures)}),
+        ([model], {base: str(model)}),
+        ([pictures, config], {folder: str(config)}),
+        ([tmp_path / "missing"], {folder: str(tmp_path / "missing")}),
+        ([], {}),
+    ):
+        assert window.filled(train.PLAN, [str(path) for path in dropped]) == expected

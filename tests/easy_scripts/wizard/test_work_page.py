@@ -73,6 +73,16 @@ def test_stopping_asks_once_and_then_stops(start, how):
     assert not robot.open
 
 
+def test_what_was_made_before_a_stop_is_named(start):
+    robot = start("saves")
+    robot.until(lambda: "of 300" in robot.seen())
+    asked = robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not robot.page.busy)
+    assert "Files that are made already stay" in asked()[0]
+    assert "Stopped. What was made stays:\nfirst.safetensors" in robot.seen()
+
+
 def test_going_on_working_is_the_harmless_answer(start):
     robot = start("long")
     asked = robot.answer(0)
@@ -139,6 +149,24 @@ def test_a_command_that_dies_without_a_word_is_a_failure(start):
     robot.until(lambda: not robot.page.busy)
     assert "This did not work." in robot.seen()
     assert "Open the log" in robot.seen()
+
+
+@pytest.mark.parametrize("where", ["take", "polled", "_finish"])
+def test_an_error_of_ours_on_the_page_leaves_the_way_out_open(start, where):
+    robot = start("long")
+    page, told = robot.page, []
+
+    def fail(*_):
+        raise RuntimeError("made up")
+
+    setattr(page, where, fail)
+    robot.root.report_callback_exception = lambda kind, error, trace: told.append(str(error))
+    robot.answer(1)
+    robot.press("<Escape>")
+    robot.until(lambda: not page.busy, "the stop has come through")
+    assert set(told) == {"made up"} and not running(robot)
+    robot.press("<Escape>")
+    assert not robot.open
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 0.9])

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from scripts.core.safetensors_header import read_header
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,4 +49,12 @@ def resized(dim, path):
          "--save_to", str(path)],
         cwd=ROOT, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
+    return path
+
+
+def write_oft(path):
+    """A file of a kind that can be told of, and neither resized nor merged."""
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    blocks = {f"{layer}.oft_blocks": np.ones((4, 4, 4), np.float32)}
+    save_file({**blocks, f"{layer}.alpha": np.array(1.0, np.float32)}, path)
     return path
