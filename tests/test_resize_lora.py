@@ -202,6 +202,19 @@ def test_dora_only_where_nothing_is_lost(tmp_path):
     assert torch.equal(after[f"{LINEAR}.dora_scale"], state[f"{LINEAR}.dora_scale"])
 
 
+def test_magnitudes_by_peft_become_those_that_kohyas_readers_know(tmp_path):
+    path = "unet.down_blocks.0.resnets.0.conv1"
+    magnitude = torch.rand(1, 16, 1, 1)
+    safetensors.torch.save_file({
+        f"{path}.lora_A.weight": torch.randn(4, 8, 3, 3),
+        f"{path}.lora_B.weight": torch.randn(16, 4, 1, 1),
+        f"{path}.lora_magnitude_vector": magnitude,
+    }, tmp_path / "dora.safetensors")  # fmt: skip
+    run(model=[tmp_path / "dora.safetensors"], new_rank=4, save_to=tmp_path / "out")
+    after = safetensors.torch.load_file(tmp_path / "out.safetensors")
+    assert torch.equal(after[f"{CONV}.dora_scale"], magnitude.reshape(16, 1, 1, 1))
+
+
 def broken(state: dict, path, kind: str) -> None:
     if kind == "nan":
         state[f"{LINEAR}.lora_up.weight"][3, 1] = float("nan")

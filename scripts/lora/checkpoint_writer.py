@@ -255,7 +255,7 @@ def _dora_change(module: LoraModule, weight: np.ndarray) -> np.ndarray:
     up, down, scale = module.factors(without_magnitude=True)
     moved = weight + np.float32(scale) * (up @ down)
     magnitude = module.read("dora_scale")
-    if magnitude.ndim == 1 or magnitude.shape[0] == len(weight):  # one for each output
+    if magnitude.shape[0] == len(weight):  # one for each output
         moved *= magnitude.reshape(-1, 1) / np.linalg.norm(moved, axis=1, keepdims=True)
         return moved - weight
     by_input = moved.reshape(module.shape[0], module.shape[1], -1)  # one for each input

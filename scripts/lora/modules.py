@@ -39,6 +39,7 @@ WIDE_CONVOLUTION = re.compile(
     r"conv_out)$"
 )
 NARROW_CONVOLUTION = re.compile(r"_(conv_shortcut|skip_connection)$")
+PEFT_MAGNITUDE = "lora_magnitude_vector"  # in the key
 PROJECTION = re.compile(r"_attentions_\d+_proj_(in|out)$")
 # What this suite can tell of but neither resize nor merge, by a part that such a layer has.
 OTHER_TYPES = {
@@ -134,7 +135,8 @@ class LoraModule:
                              "alone.")  # fmt: skip
 
     def read(self, part: str) -> np.ndarray:
-        """One part (such as "lora_up.weight" or "dora_scale") in float32.
+        """One part (such as "lora_up.weight" or "dora_scale") in float32. PEFT's magnitudes, which
+        are one for each output and lie flat or as (1, out, 1, 1), come as (out, 1, ...) too.
 
         Raises SuiteError for values that are not numbers.
         """
@@ -143,6 +145,8 @@ class LoraModule:
         if not np.isfinite(array.sum()) and not np.isfinite(array).all():
             raise SuiteError(f"The file {self.file.path.name} is damaged: {self.parts[part]} holds "
                              "values that are not numbers. Choose another file.")  # fmt: skip
+        if part == "dora_scale" and (array.ndim == 1 or PEFT_MAGNITUDE in self.parts[part]):
+            return array.reshape(-1, *[1] * (len(self.shape) - 1))
         return array
 
 

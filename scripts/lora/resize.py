@@ -160,7 +160,7 @@ def _resize_module(
         if module.network_type == "dora":
             if kept_share(values, rank) < 1 - NOTHING_LOST**2 / 2:
                 module.factors()  # says why this cannot be done
-            tensors["dora_scale"] = _magnitude(module, dtype)
+            tensors["dora_scale"] = to_precision(module.read("dora_scale"), dtype)
         if _stays(module, size, rank):
             rank, pair = module.rank, (None, None)
         else:
@@ -189,13 +189,6 @@ def _stays(module: LoraModule, size: Size, rank: int) -> bool:
     return rank >= module.rank or (
         size.method is None and size.largest(module.is_conv) >= module.rank
     )
-
-
-def _magnitude(module: LoraModule, dtype: str) -> RawTensor:
-    array = module.read("dora_scale")
-    if array.ndim == 1:  # as PEFT has it: one for each output
-        array = array.reshape(-1, *[1] * (len(module.shape) - 1))
-    return to_precision(array, dtype)
 
 
 def _factors_as_stored(

@@ -154,6 +154,33 @@ def test_a_dora_is_merged_exactly(by_output, tmp_path):
     assert torch.allclose(load_file(path)[place.key].double(), expected, atol=1e-6)
 
 
+def test_a_dora_by_peft_is_merged_as_peft_merges_it(tmp_path):
+    """On Linear layers and on convolutions, whose magnitudes PEFT keeps as (1, out, 1, 1)."""
+    from peft import LoraConfig, get_peft_model
+
+    from scripts.models.load import load_unet
+    from scripts.models.recognise import recognise
+
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    torch.manual_seed(0)
+    wrapped = ["to_q", "proj_in", "conv1", "conv_shortcut"]
+    config = LoraConfig(r=2, lora_alpha=3, target_modules=wrapped, use_dora=True,
+                        init_lora_weights=False)  # fmt: skip
+    model = get_peft_model(load_unet(recognise(base)), config)
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name:
+            parameter.data *= 0.5 + torch.rand_like(parameter)
+    model.save_pretrained(str(tmp_path))
+    path, _ = merge(models=[tmp_path / "adapter_model.safetensors"], ratios=[1], sd_model=base,
+                    save_to=tmp_path / "merged")  # fmt: skip
+    ours, before = (load_unet(recognise(file)).state_dict() for file in (path, base))
+    theirs = model.merge_and_unload().state_dict()
+    changed = {name for name in before if not torch.equal(before[name], theirs[name])}
+    assert {name.split(".")[-2] for name in changed} == set(wrapped)
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=2e-6)
+
+
 def test_a_pruned_checkpoint_and_what_it_lacks(tmp_path):
     whole = load_file(SD1)
     kept = {key: tensor for key, tensor in whole.items()
