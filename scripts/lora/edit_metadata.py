@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import check_free_space, check_output_file, replace_atomically
 from scripts.core.safetensors_header import Header, read_header
+from scripts.lora.peft_alpha import PEFT_CONFIG, read_peft_config
 from scripts.lora.safetensors_writer import RawTensor, hashes
 from scripts.models.file_head import read_head
 
@@ -64,6 +65,9 @@ def edit_metadata(
                          "its own size first; the result can be edited.")  # fmt: skip
     header = read_header(path)
     metadata = {key: value for key, value in header.metadata.items() if key not in changes}
+    config = read_peft_config(path, header.metadata)
+    if target is not None and config and PEFT_CONFIG not in {**header.metadata, **changes}:
+        metadata[PEFT_CONFIG] = json.dumps(config)  # its file, which holds the alphas, stays behind
     metadata |= {key: value for key, value in changes.items() if value is not None}
     metadata |= _true_hashes(path, header, metadata)
     backup = None

@@ -17,6 +17,7 @@ from scripts.lora.merge_inputs import Ingredient, describe, open_ingredients, pa
 from scripts.lora.merge_metadata import merge_metadata, of_merge
 from scripts.lora.module_sums import Rule, Sum, sum_modules
 from scripts.lora.number_formats import PRECISIONS
+from scripts.lora.peft_alpha import PEFT_CONFIG
 from scripts.lora.ranks import KeptShare
 from scripts.lora.result_metadata import ModuleSize
 from scripts.lora.safetensors_writer import RawTensor
@@ -84,10 +85,14 @@ def _check_kinds(ingredients: Sequence[Ingredient], report: Report) -> None:
 
 
 def _is_copy(ingredients: Sequence[Ingredient], rules: tuple[Rule, Rule], dtype: str) -> bool:
-    """Whether the result is the one file that counts, as it is."""
+    """Whether the result is the one file that counts, as it is, and all its alphas lie in it."""
     if len(ingredients) > 1 or rules != (EXACT, EXACT):
         return False
-    return ingredients[0].is_whole and ingredients[0].lora.dtype == dtype
+    lora = ingredients[0].lora
+    has_alphas = PEFT_CONFIG in lora.metadata or all(
+        "alpha" in module.parts or module.alpha == module.rank for module in lora.modules.values()
+    )
+    return ingredients[0].is_whole and lora.dtype == dtype and has_alphas
 
 
 def _save_copy(ingredient: Ingredient, path: Path, report: Report) -> None:

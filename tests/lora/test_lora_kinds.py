@@ -9,10 +9,12 @@ from lora_models import build_unet
 from peft.tuners.lora import LoraLayer
 from random_loras import flat
 
+from scripts.inspect_lora import main as inspect_main
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
 from scripts.lora.names import OriginalLayout
 from scripts.lora.targets import unet_targets
+from scripts.merge_lora import main as merge_main
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,8 @@ def test_names_of_sdxl_by_its_paths_become_those_of_the_original_layout(tiny_sdx
 
 @pytest.mark.parametrize("rslora", [False, True])
 def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
-    """peft's own get_delta_weight says what ΔW is; its config holds one alpha and an exception."""
+    """peft's own get_delta_weight says what ΔW is; its config holds one alpha and an exception.
+    A merge of it alone and a copy with other metadata, which lie elsewhere, have the same ΔW."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -59,10 +62,15 @@ def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
     model.save_pretrained(str(tmp_path))
     layers = {name: module for name, module in model.named_modules()
               if isinstance(module, LoraLayer)}  # fmt: skip
-    with open_lora(tmp_path / "adapter_model.safetensors") as lora:
-        assert len(lora.modules) == len(layers)
-        for path, layer in layers.items():
-            name = path.removeprefix("base_model.model.").replace(".", "_")
-            up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
-            whole = layer.get_delta_weight("default").detach().numpy()
-            np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)
+    adapter = tmp_path / "adapter_model.safetensors"
+    merged, edited = tmp_path / "new" / "merged.safetensors", tmp_path / "new" / "e.safetensors"
+    assert merge_main(["--models", str(adapter), "--ratios", "1", "--save_to", str(merged)]) == 0
+    assert inspect_main([str(adapter), "--set", "a=b", "--save_to", str(edited)]) == 0
+    for file in (adapter, merged, edited):
+        with open_lora(file) as lora:
+            assert len(lora.modules) == len(layers)
+            for path, layer in layers.items():
+                name = path.removeprefix("base_model.model.").replace(".", "_")
+                up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
+                whole = layer.get_delta_weight("default").detach().numpy()
+                np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)
