@@ -145,6 +145,15 @@ def test_an_adapter_of_peft_may_have_any_name(tmp_path):
     assert {key.partition(".")[0] for key in safetensors.torch.load_file(output)} == {layer}
 
 
+def test_a_lora_that_is_left_out_is_not_replaced(lora, tmp_path):
+    small = tmp_path / "small.safetensors"
+    safetensors.torch.save_file(lora_state(2), small)
+    before = small.read_bytes()
+    with pytest.raises(SettingError, match=r"small\.safetensors is one of the files that are read"):
+        run(model=[lora, small], new_rank=4, save_to=small, overwrite=True)
+    assert small.read_bytes() == before
+
+
 def test_queue_and_dynamic_values(lora, tmp_path):
     queue = tmp_path / "queue.txt"
     queue.write_text("# sizes\n4\n\n0.5 6\n", encoding="utf-8")
