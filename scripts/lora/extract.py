@@ -27,7 +27,8 @@ from scripts.lora.extract_result import (
     in_words,
     notes,
 )
-from scripts.lora.number_formats import PRECISIONS, decoded, to_precision
+from scripts.lora.low_rank import joined
+from scripts.lora.number_formats import PRECISIONS, storable_alpha, to_precision
 from scripts.lora.ranks import Size, choose_rank
 from scripts.lora.result_metadata import ModuleSize
 from scripts.lora.tensor_files import TensorFile, open_tensors, write_tensors
@@ -105,18 +106,17 @@ def _difference(
     is_wide = _is_wide(place)
     found, rank = _truncated(change, dims[is_wide], settings)
     up, down = _factors(found, rank, settings.clamp_quantile)
-    alpha = to_precision(np.float32(dims[is_wide]), dtype)
-    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])  # bf16 holds not every number
-    stored_up = up * np.float32(rank / true_alpha)
+    alpha = storable_alpha(dims[is_wide], rank, dtype)
+    stored_up, stored_down = joined([(up, down, rank / alpha)])
     kernel = place.shape[2:]
     tensors = {
-        "alpha": alpha,
+        "alpha": to_precision(np.float32(alpha), dtype),
         "lora_up.weight": to_precision(stored_up.reshape(len(up), -1, *[1] * len(kernel)), dtype),
-        "lora_down.weight": to_precision(down.reshape(-1, *place.shape[1:]), dtype),
+        "lora_down.weight": to_precision(stored_down.reshape(-1, *place.shape[1:]), dtype),
     }
     lost = _lost(change, found, rank, up, down, settings.clamp_quantile)
     return Difference(
-        place.name, norm, tensors, ModuleSize(place.shape, rank, true_alpha),
+        place.name, norm, tensors, ModuleSize(place.shape, rank, alpha),
         math.sqrt(max(found.norm**2 - lost**2, 0.0)), lost,
     )  # fmt: skip
 

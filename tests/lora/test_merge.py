@@ -133,6 +133,24 @@ def test_ratio_one_and_zero_give_the_file_back(new_rank, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.parametrize("size", [1e-3, 5e-5])
+def test_one_alpha_for_layers_of_other_dims_costs_fp16_little(size, tmp_path):
+    """A layer of dim 4 beside layers of dim 132 gets the alpha 132."""
+    to_q, to_k, to_v = (LINEAR.replace("to_q", end) for end in ("to_q", "to_k", "to_v"))
+    paths = [tmp_path / "large.safetensors", tmp_path / "small.safetensors"]
+    for path, rank, names in zip(paths, (128, 4), ((to_q, to_v), (to_q, to_v, to_k)), strict=True):
+        state = {}
+        for name in names:
+            state |= load_file(write_plain(path, name, out=320, rest=320, rank=rank))
+        if to_k in names:
+            state[f"{to_k}.lora_up.weight"] *= size
+        save_file({key: tensor.half() for key, tensor in state.items()}, path)
+    path, _ = merge(models=paths, ratios=[1, 1], save_to=tmp_path / "sum", new_rank="exact")
+    before, (after, rank, alpha) = read_deltas(paths[1])[to_k][0], read_deltas(path)[to_k]
+    assert (rank, alpha) == (4, 132)
+    assert np.linalg.norm(after - before) < 5e-3 * np.linalg.norm(before)
+
+
 def test_auto_is_the_smallest_rank_that_keeps_99_percent():
     generator = np.random.default_rng(0)
     values = [np.sort(generator.exponential(size=size))[::-1] for size in (5, 9, 12)]
