@@ -36,10 +36,11 @@ from scripts.lora.merge_inputs import Part
 from scripts.lora.merge_metadata import MERGED
 from scripts.lora.modules import LoraModule
 from scripts.lora.number_formats import all_finite, decoded, to_precision
+from scripts.lora.safetensors_writer import HASHES
 from scripts.lora.threads import in_threads
 
 # Entries that are no longer true when weights change.
-HASHES = ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
+UNTRUE = (*HASHES, "modelspec.hash_sha256")
 PIECE, LEAST_ROWS = 1 << 18, 64  # numbers of a weight at a time: what fits into the cache
 COPIED_AT_ONCE = 1 << 20  # bytes: what fits into the cache
 LONGEST_COPY = 1 << 24  # bytes for one thread, so that none waits for another, and a stop is heard
@@ -162,7 +163,7 @@ def _new_header(path: Path, length: int, entry: Mapping[str, str]) -> bytes:
         file.seek(8)
         content = json.loads(file.read(length - 8))
     before = content.pop("__metadata__", None) or {}
-    kept = {key: value for key, value in before.items() if key not in HASHES}
+    kept = {key: value for key, value in before.items() if key not in UNTRUE}
     entry = dict(entry)
     if MERGED in before:  # merged into already: the older entry stays readable
         entry[MERGED] = json.dumps([*_list(before[MERGED]), *json.loads(entry[MERGED])],

@@ -18,11 +18,10 @@ from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import check_free_space, check_output_file, replace_atomically
 from scripts.core.safetensors_header import Header, read_header
 from scripts.lora.peft_alpha import PEFT_CONFIG, read_peft_config
-from scripts.lora.safetensors_writer import RawTensor, hashes
+from scripts.lora.safetensors_writer import HASHES, RawTensor, hashes
 from scripts.models.file_head import read_head
 
 PIECE = 1 << 22
-HASHES = ("sshs_model_hash", "sshs_legacy_hash")
 
 
 def read_changes(words: list[str]) -> dict[str, str | None]:

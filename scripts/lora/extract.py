@@ -27,6 +27,7 @@ from scripts.lora.extract_result import (
     in_words,
     notes,
 )
+from scripts.lora.factors import is_wide, sides
 from scripts.lora.low_rank import joined
 from scripts.lora.number_formats import PRECISIONS, storable_alpha, to_precision
 from scripts.lora.ranks import Size, choose_rank
@@ -79,13 +80,9 @@ def _largest_dims(
     dims = {False: settings.dim, True: settings.conv_dim}
     full = {False: 1, True: 1}
     for module in modules:
-        sides = module.shape[0], math.prod(module.shape[1:])
-        full[_is_wide(module)] = max(full[_is_wide(module)], min(sides))
+        wide = is_wide(module.shape)
+        full[wide] = max(full[wide], min(sides(module.shape)))
     return {wide: min(dim, full[wide]) for wide, dim in dims.items() if dim is not None}
-
-
-def _is_wide(module: CheckpointModule) -> bool:
-    return math.prod(module.shape[2:]) > 1
 
 
 def _difference(
@@ -103,10 +100,10 @@ def _difference(
     if same_numbers(before, after, dtypes):
         return Difference(place.name, norm)
     change = (after - before).reshape(len(after), -1)
-    is_wide = _is_wide(place)
-    found, rank = _truncated(change, dims[is_wide], settings)
+    dim = dims[is_wide(place.shape)]
+    found, rank = _truncated(change, dim, settings)
     up, down = _factors(found, rank, settings.clamp_quantile)
-    alpha = storable_alpha(dims[is_wide], rank, dtype)
+    alpha = storable_alpha(dim, rank, dtype)
     stored_up, stored_down = joined([(up, down, rank / alpha)])
     kernel = place.shape[2:]
     tensors = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from scripts.core.errors import SettingError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file
+from scripts.lora.factors import is_wide
 from scripts.lora.merge_checks import check_something_left
 from scripts.lora.merge_inputs import Ingredient, describe, open_ingredients, parts_by_name
 from scripts.lora.merge_metadata import merge_metadata, of_merge
@@ -115,8 +116,8 @@ def _facts(ingredients: Sequence[Ingredient], sums: Sequence[Sum]) -> dict:
     for one in sums:
         kept.add(one.name, one.values, one.rank)
     sizes = []
-    for what, is_wide in (("size", False), ("convolutions", True)):
-        ranks = [one.rank for one in sums if one.is_wide == is_wide]
+    for what, wide in (("size", False), ("convolutions", True)):
+        ranks = [one.rank for one in sums if is_wide(one.shape) == wide]
         if ranks:
             low, high = min(ranks), max(ranks)
             sizes.append(f"{what} {high}" if low == high else f"{what} {low} to {high}")

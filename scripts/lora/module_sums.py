@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 
 from scripts.core.events import Control, Report
+from scripts.lora.factors import is_wide
 from scripts.lora.low_rank import decompose, joined
 from scripts.lora.merge_inputs import Part
 from scripts.lora.number_formats import decoded, storable_alpha, to_precision
@@ -52,11 +53,6 @@ class Sum:
         """The inner size of the factors."""
         return self.up.shape[1]
 
-    @property
-    def is_wide(self) -> bool:
-        """Whether it is a convolution wider than 1x1."""
-        return math.prod(self.shape[2:]) > 1
-
     def tensors(self) -> dict[str, RawTensor]:
         """Its tensors of the file by key, in the shapes of convolutions where it is one."""
         outputs, *columns = self.shape
@@ -84,8 +80,8 @@ def sum_modules(
     work = partial(_sum_of, parts, rules, dtype)
     sums = list(in_threads(work, sorted(parts), "Merging the weights", report, control))
     finished = []
-    for rule, is_wide in zip(rules, (False, True), strict=True):
-        kind = [one for one in sums if one.is_wide == is_wide]
+    for rule, wide in zip(rules, (False, True), strict=True):
+        kind = [one for one in sums if is_wide(one.shape) == wide]
         if not kind:
             continue
         if rule == AUTO:
@@ -113,7 +109,7 @@ def _sum_of(
 ) -> Sum:
     modules = parts[name]
     shape = max((module.shape for module, _ in modules), key=len)
-    rule = rules[math.prod(shape[2:]) > 1]
+    rule = rules[is_wide(shape)]
     largest = {AUTO: 0, EXACT: math.inf}.get(rule, rule)  # up to which nothing is cut off
     first, weight = modules[0]
     if len(modules) == 1 and first.network_type == "lora" and first.rank <= largest:

@@ -24,9 +24,11 @@ from scripts.lora.factors import (
     FACTOR,
     Layer,
     OddParts,
+    is_wide,
     kronecker_factors,
     make_factors,
     read_layer,
+    sides,
 )
 from scripts.lora.layer_keys import LayerKeys, read_layer_keys
 from scripts.lora.low_rank import Decomposition, KroneckerDecomposition, decompose
@@ -78,7 +80,7 @@ class LoraModule:
     @property
     def is_conv_3x3(self) -> bool:
         """Whether ΔW is that of a convolution wider than 1x1."""
-        return math.prod(self.shape[2:]) > 1
+        return is_wide(self.shape)
 
     @property
     def full_rank(self) -> int:
@@ -233,7 +235,7 @@ def _module(name: str, keys: LayerKeys, file: TensorFile, config: dict[str, Any]
     for other, signs in OTHER_TYPES.items():
         if any(part.startswith(signs) for part in parts):
             network_type = other
-    rank = layer.rank or (min(layer.shape[0], math.prod(layer.shape[1:])) if layer.shape else 1)
+    rank = layer.rank or min(sides(layer.shape), default=1)
     alpha = stated_alpha(config, next(iter(parts.values())), rank) or 0.0
     if "alpha" in parts:
         array = file.read(parts["alpha"])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scripts.core.safetensors_header import BYTES_PER_ITEM
 
+HASHES = ("sshs_model_hash", "sshs_legacy_hash")  # their keys in the metadata
 LEGACY_WINDOW = (0x100000, 0x110000)  # the bytes that A1111's old short hash covers
 
 
