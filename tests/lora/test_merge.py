@@ -28,6 +28,7 @@ from scripts.core.events import Control
 from scripts.lora.merge import merge_loras
 from scripts.lora.merge_metadata import agreed
 from scripts.lora.module_sums import auto_rank
+from scripts.lora.training_words import training_in_words, trigger_words
 from scripts.settings.merge import read_merge_settings
 
 MERGE = DATA / "merge"
@@ -230,6 +231,31 @@ def test_what_the_metadata_tell(tmp_path):
 def test_agreed_metadata_survive_a_file_without_any():
     assert agreed([{"ss_clip_skip": "2"}, {}]) == {"ss_clip_skip": "2"}
     assert agreed([{"ss_clip_skip": "2"}, {"ss_clip_skip": "1"}]) == {}
+
+
+def test_what_one_training_was_is_not_told_of_the_sum_of_two(tmp_path):
+    tags = {"10_sofa": {"cat": 10, "sofa": 5}}
+    metadata = {
+        "ss_tag_frequency": json.dumps(tags), "ss_dataset_dirs": '{"10_sofa": {"img_count": 10}}',
+        "ss_num_train_images": "100", "ss_steps": "1000", "ss_epoch": "10", "ss_seed": "1",
+        "ss_optimizer": "AdamW", "ss_learning_rate": "1e-4", "ss_training_comment": "mine",
+        "ss_sd_model_name": "base", "ss_resolution": "(512, 512)", "ss_clip_skip": "2",
+        "modelspec.author": "me",
+    }  # fmt: skip
+    full = write_plain(tmp_path / "full.safetensors", metadata=metadata)
+    bare = write_plain(tmp_path / "bare.safetensors", seed=1)
+    for models, author in (([full, bare], None), ([full, full], "me")):
+        path, _ = merge(models=models, save_to=tmp_path / "sum", overwrite=True)
+        found = metadata_of(path)
+        assert (found["ss_sd_model_name"], found["ss_clip_skip"]) == ("base", "2")
+        assert found["ss_resolution"] == "(512, 512)" and found.get("modelspec.author") == author
+        comment = found["ss_training_comment"]
+        assert comment.startswith("merged 0.5 x full") and "mine" not in comment
+        assert training_in_words(found) == ["Made with the base model base.", f"Comment: {comment}",
+                                            "With clip skip 2."]  # fmt: skip
+        assert trigger_words(found) == [("cat", 10 * models.count(full))]
+    path, _ = merge(models=[full], ratios=[0.5], save_to=tmp_path / "half")
+    assert "1000 steps, epochs: 10." in training_in_words(metadata_of(path))
 
 
 def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
