@@ -14,6 +14,7 @@ import torch
 from random_loras import CONV, WIDE, write_random_lora
 from safetensors.torch import load_file, save_file
 
+from scripts.core.errors import SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
 from scripts.inspect_lora import main
@@ -111,6 +112,9 @@ def test_trigger_words_stand_in_nearly_every_caption_of_a_folder():
         assert trigger_words({"ss_tag_frequency": odd}) == []
     assert training_in_words({}) == []
     assert training_in_words({"ss_training_finished_at": "x", "ss_dataset_dirs": "[]"}) == []
+    for odd in ("nan", "inf", "-inf"):
+        times = {"ss_training_started_at": odd, "ss_training_finished_at": "1700000000.0"}
+        assert training_in_words(times) == []
 
 
 @pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
@@ -161,6 +165,23 @@ def test_what_is_wrong_is_said(tmp_path):
     dora = torch.ones(state[up].shape[0], *[1] * (state[down].ndim - 1))
     assert "It is a DoRA" in saved(**{f"{names[0]}.dora_scale": dora})
     assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})
+
+
+def test_numbers_of_an_unknown_kind_are_told_and_fp8_of_torch_is_read(tmp_path):
+    state, path = load_file(TRAINED), tmp_path / "lora.safetensors"
+    key = next(key for key in state if key.endswith("lora_up.weight"))
+    save_file(state | {key: state[key].to(torch.float8_e4m3fn)}, path)
+    path.write_bytes(path.read_bytes().replace(b'"F8_E4M3"', b'"F8_E8M0"'))
+    with pytest.raises(SuiteError, match=r"safetensors holds numbers of an unknown kind \(F8"):
+        open_lora(path)
+    torch.save(state | {key: state[key].to(torch.complex64)}, tmp_path / "lora.pt")
+    with pytest.raises(SuiteError, match=r"lora\.pt holds numbers of an unknown kind \(torch\.c"):
+        open_lora(tmp_path / "lora.pt")
+    for kind in (torch.float8_e4m3fn, torch.float8_e5m2):
+        torch.save(state | {key: state[key].to(kind)}, tmp_path / "lora.pt")
+        with open_lora(tmp_path / "lora.pt") as lora:
+            read = lora.file.read(key)
+        np.testing.assert_array_equal(read, state[key].to(kind).float().numpy())
 
 
 def test_metadata_that_the_tensors_belie_are_told(tmp_path):

@@ -13,6 +13,7 @@ from scripts.inspect_lora import main as inspect_main
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
 from scripts.lora.names import OriginalLayout
+from scripts.lora.peft_alpha import stated_alpha
 from scripts.lora.targets import unet_targets
 from scripts.merge_lora import main as merge_main
 
@@ -47,6 +48,17 @@ def test_names_of_sdxl_by_its_paths_become_those_of_the_original_layout(tiny_sdx
                     f"lora_unet_{path.replace('.', '_')}.lora_down.weight"):  # fmt: skip
             found = read_layer_keys({key: (4, 8)}, {"ss_base_model_version": "sdxl_base_v1-0"})
             assert list(found.layers) == [target.name]
+
+
+@pytest.mark.parametrize(("config", "alpha"), [
+    ({"lora_alpha": 6, "alpha_pattern": {"*": 2}}, 6),
+    ({"lora_alpha": 6, "alpha_pattern": ["to_q"]}, 6),
+    ({"lora_alpha": 6, "alpha_pattern": {"*": 2, "to_q": 3}}, 3),
+    ({"lora_alpha": float("nan")}, None),
+    ({"lora_alpha": "6"}, None),
+])  # fmt: skip
+def test_odd_configs_of_peft_break_nothing(config, alpha):
+    assert stated_alpha(config, "base_model.model.mid_block.to_q.lora_A.weight", 4) == alpha
 
 
 @pytest.mark.parametrize("rslora", [False, True])
