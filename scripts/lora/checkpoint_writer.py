@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ from scripts.lora.merge_inputs import Part
 from scripts.lora.merge_metadata import MERGED
 from scripts.lora.modules import LoraModule
 from scripts.lora.number_formats import all_finite, decoded, to_precision
-from scripts.lora.safetensors_writer import HASHES
+from scripts.lora.safetensors_writer import HASHES, packed_header
 from scripts.lora.threads import in_threads
 
 # Entries that are no longer true when weights change.
@@ -169,9 +168,7 @@ def _new_header(path: Path, length: int, entry: Mapping[str, str]) -> bytes:
         entry[MERGED] = json.dumps([*_list(before[MERGED]), *json.loads(entry[MERGED])],
                                    ensure_ascii=False)  # fmt: skip
     content = {"__metadata__": {**kept, **entry}, **content}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+    return packed_header(content)
 
 
 def _list(text: str) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -18,10 +19,11 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
 from scripts.inspect_lora import main
-from scripts.lora.inspect import facts_of
+from scripts.lora.inspect import check_hashes, facts_of
 from scripts.lora.modules import open_lora
 from scripts.lora.number_formats import to_precision
 from scripts.lora.resize_jobs import resize
+from scripts.lora.safetensors_writer import packed_header
 from scripts.lora.spectrum import knee, spectrum
 from scripts.lora.tensor_files import write_tensors
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
@@ -296,6 +298,27 @@ def test_the_old_short_hash_follows_the_metadata(tmp_path):
     del metadata["sshs_legacy_hash"], metadata["sshs_model_hash"]
     write_tensors(tmp_path / "again.safetensors", tensors, metadata)
     assert read_header(tmp_path / "again.safetensors").metadata == read_header(path).metadata
+
+
+def test_the_hashes_are_of_the_bytes_as_they_lie(tmp_path):
+    """Whatever order its writer chose: here narrow formats first, and two kinds of 16 bits."""
+    name, path = "lora_unet_mid_block_attentions_0_proj_in", tmp_path / "odd.safetensors"
+    parts = {"alpha": ("BF16", []), "lora_up.weight": ("F16", [4, 2]),
+             "lora_down.weight": ("F32", [2, 4])}  # fmt: skip
+    content, data = {}, b""
+    for part, (dtype, shape) in parts.items():
+        size = math.prod(shape) * (4 if dtype == "F32" else 2)
+        content[f"{name}.{part}"] = {"dtype": dtype, "shape": shape,
+                                     "data_offsets": [len(data), len(data) + size]}  # fmt: skip
+        data += bytes(range(size))
+    true = hashlib.sha256(data).hexdigest()
+    content["__metadata__"] = {"sshs_model_hash": true}
+    path.write_bytes(packed_header(content) + data)
+    with open_lora(path) as lora:
+        assert check_hashes(lora) == {"sshs_model_hash": {"stated": true, "ok": True}}
+    assert main([str(path), "--set", "ss_output_name=a"]) == 0
+    assert read_header(path).metadata == {"ss_output_name": "a", "sshs_model_hash": true}
+    assert path.read_bytes().endswith(data)
 
 
 @pytest.mark.parametrize(("path", "code"), [(LOCON, 0), (ROOT / "README.md", 1)])
