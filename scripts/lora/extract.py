@@ -36,6 +36,8 @@ from scripts.lora.tensor_files import TensorFile, open_tensors, write_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.extract import ExtractSettings
 
+AT_ONCE = 4  # layers: of SDXL one takes up to 0.4 GB
+
 
 def extract(settings: ExtractSettings, report: Report, control: Control) -> Path:
     """Do what the settings say; the path of the LoRA.
@@ -54,7 +56,8 @@ def extract(settings: ExtractSettings, report: Report, control: Control) -> Path
             return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dims,
                                dtype)  # fmt: skip
 
-        results = list(in_threads(work, pair.modules, "Comparing the models", report, control))
+        found = in_threads(work, pair.modules, "Comparing the models", report, control, AT_ONCE)
+        results = list(found)
     found = [result for result in results if result.tensors is not None]
     if not found:
         raise SettingError("model_tuned", f"{settings.model_tuned.name} and "

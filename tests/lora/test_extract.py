@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +21,7 @@ from scripts.core.errors import Cancelled, SettingErrors, SuiteError
 from scripts.core.events import Control, Facts, Note
 from scripts.core.safetensors_header import read_header
 from scripts.extract_lora import main
+from scripts.lora import extract as extract_module
 from scripts.lora.checkpoint_keys import ATTENTION, RESNET, TEXT_ENCODER, open_checkpoint
 from scripts.lora.extract import extract
 from scripts.lora.merge_checkpoint import merge_into_checkpoint
@@ -257,6 +261,27 @@ def test_the_metadata_are_true(base, tmp_path):
     data = path.read_bytes()[read_header(path).data_start :]
     assert metadata["sshs_model_hash"] == hashlib.sha256(data).hexdigest()
     assert {info.dtype for info in read_header(path).tensors.values()} == {"BF16"}
+
+
+def test_many_cores_do_not_take_many_layers_into_memory_at_once(base, tmp_path, monkeypatch):
+    tuned = changed(base, tmp_path / "tuned.safetensors")
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def counted(*arguments):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.002)
+        with lock:
+            at_once -= 1
+        return difference(*arguments)
+
+    difference = extract_module._difference
+    monkeypatch.setattr(extract_module, "_difference", counted)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    run(base, tuned, tmp_path / "lora.safetensors", dim=2)
+    assert 1 < most <= extract_module.AT_ONCE
 
 
 def test_mistakes_are_a_sentence_and_write_nothing(base, tmp_path):
