@@ -113,7 +113,8 @@ def write_checkpoint(
 ) -> None:
     """Write the checkpoint `base` to `path`, with `changes` by key and `entry` in the metadata.
 
-    Raises SuiteError for numbers that do not fit, OSError, and Cancelled.
+    Raises SuiteError for numbers that do not fit and a base that cannot be read, OSError for what
+    cannot be written, and Cancelled.
     """
     header = read_header(base)
     start = _new_header(base, header.data_start, entry)
@@ -123,7 +124,7 @@ def write_checkpoint(
         target.truncate(header.file_size + shift)
 
     def work(span: _Span) -> None:
-        with base.open("rb", buffering=0) as source, path.open("rb+", buffering=0) as target:
+        with _open(base) as source, path.open("rb+", buffering=0) as target:
             source.seek(span.begin)
             target.seek(span.begin + shift)
             if span.place is None:
@@ -158,9 +159,10 @@ def _flushed_meanwhile(path: Path) -> Iterator[None]:
 
 def _new_header(path: Path, length: int, entry: Mapping[str, str]) -> bytes:
     """The header of the checkpoint with one more entry, and without hashes that were true."""
-    with path.open("rb") as file:
-        file.seek(8)
-        content = json.loads(file.read(length - 8))
+    with _open(path) as file:
+        start = bytearray(length)
+        _read_all(file, memoryview(start))
+    content = json.loads(start[8:])
     before = content.pop("__metadata__", None) or {}
     kept = {key: value for key, value in before.items() if key not in UNTRUE}
     entry = dict(entry)
@@ -188,9 +190,24 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
         size -= len(piece)
 
 
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    """Tell of what goes wrong as of this file, which is only read. Raises SuiteError."""
+    try:
+        yield
+    except OSError as error:
+        raise SuiteError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    with _reading(path):
+        return path.open("rb", buffering=0)
+
+
 def _read_all(source: BinaryIO, data: memoryview) -> None:
     while len(data):
-        count = source.readinto(data)
+        with _reading(source.name):
+            count = source.readinto(data)
         if not count:
             raise SuiteError("The checkpoint became shorter while it was read. Start again.")
         data = data[count:]

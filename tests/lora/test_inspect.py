@@ -19,6 +19,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
 from scripts.inspect_lora import main
+from scripts.lora import edit_metadata
 from scripts.lora.inspect import check_hashes, facts_of
 from scripts.lora.modules import open_lora
 from scripts.lora.number_formats import to_precision
@@ -243,6 +244,15 @@ def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
     for wrong in ("no_sign", "=x", "sshs_model_hash=1"):
         assert main([str(source), "--set", wrong]) == 1
     assert source.read_bytes() == before and not list(tmp_path.glob("*.part"))
+
+
+def test_a_source_that_goes_is_told_of_and_not_the_result(tmp_path, monkeypatch):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    source.write_bytes(TRAINED.read_bytes())
+    monkeypatch.setattr(edit_metadata, "check_free_space", lambda *_: source.unlink())
+    with pytest.raises(SuiteError, match=r"The file .*a\.safetensors cannot be read: No such file"):
+        edit_metadata.edit_metadata(source, {"a": "b"}, target)
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_is_all_that_is_printed_and_words_tell_the_same(tmp_path, capsys):

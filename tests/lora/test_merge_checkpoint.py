@@ -4,9 +4,11 @@ the model, and not another byte changed."""
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,6 +264,27 @@ def test_a_disk_that_gets_full_leaves_the_older_file(where, tmp_path, monkeypatc
     assert len(calls) > (100 if where == "write" else 0)
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
     assert older.read_bytes() == b"precious"
+
+
+def test_a_base_that_goes_is_told_of_and_not_the_result(tmp_path, monkeypatch):
+    """As when the stick that it lies on is pulled out in the middle."""
+    base = in_precision(SD1, torch.float16, tmp_path / "base.safetensors")
+    real, reads = Path.open, []
+
+    class Going(io.FileIO):
+        def readinto(self, data):
+            reads.append(len(data))
+            if len(reads) > 20:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().readinto(data)
+
+    def going(self, mode="r", buffering=-1, **options):
+        return Going(self) if (self, buffering) == (base, 0) else real(self, mode, buffering)
+
+    monkeypatch.setattr(Path, "open", going)
+    with pytest.raises(SuiteError, match=r"base\.safetensors cannot be read: Input/output error"):
+        merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
+    assert len(reads) > 20 and list(tmp_path.iterdir()) == [base]
 
 
 def test_a_merged_checkpoint_can_be_merged_into_again(tmp_path):
