@@ -167,6 +167,19 @@ def test_sd2(tmp_path):
     assert read_header(path).metadata["ss_base_model_version"] == "sd_v2"
 
 
+@pytest.mark.parametrize("told", ["name", "metadata"])
+def test_of_models_that_predict_v_the_metadata_say_so(told, tmp_path):
+    org = tiny_sd2(tmp_path).rename(tmp_path / ("v2-1_768.safetensors" if told == "name" else "o"))
+    tuned = changed(org, tmp_path / "tuned.safetensors", "attn1.to_q")
+    if told == "metadata":
+        save_file(load_file(tuned), tuned,
+                  {**read_header(org).metadata, "modelspec.prediction_type": "v"})  # fmt: skip
+    run(org, tuned, tmp_path / "lora.safetensors", dim=1)
+    metadata = read_header(tmp_path / "lora.safetensors").metadata
+    assert (metadata["ss_base_model_version"], metadata["ss_v2"]) == ("sd_v2_v", "True")
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v2-768-v/lora"
+
+
 def test_diffusers_makes_the_tuned_model_of_it(base, tmp_path):
     from scripts.models.load import load_unet
     from scripts.models.recognise import recognise
