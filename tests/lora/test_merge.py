@@ -28,6 +28,7 @@ from scripts.core.events import Control
 from scripts.lora.merge import merge_loras
 from scripts.lora.merge_metadata import agreed
 from scripts.lora.module_sums import auto_rank
+from scripts.lora.modules import open_lora
 from scripts.lora.training_words import training_in_words, trigger_words
 from scripts.settings.merge import read_merge_settings
 
@@ -132,6 +133,24 @@ def test_ratio_one_and_zero_give_the_file_back(new_rank, tmp_path):
     before, after = load_file(MERGE / "a.safetensors"), load_file(path)
     assert set(before) == set(after)
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("new_rank", ["auto", "exact"])
+@pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
+def test_ratio_one_and_zero_keep_what_any_file_does(naming, new_rank, tmp_path):
+    generator = np.random.default_rng(11)
+    other = write_plain(tmp_path / "other.safetensors")
+    for number in range(6):
+        source = tmp_path / f"in.{'pt' if number % 3 == 2 else 'safetensors'}"
+        truth = write_random_lora(source, generator, naming)
+        path, _ = merge(models=[source, other], ratios=[1, 0], save_to=tmp_path / "same",
+                        new_rank=new_rank, overwrite=True)  # fmt: skip
+        with open_lora(path) as lora:
+            assert set(lora.modules) == set(truth)
+            for name, module in lora.modules.items():
+                up, down, scale = module.factors()
+                near = {"rtol": 1e-5, "atol": 1e-5 * np.abs(truth[name]).max()}
+                np.testing.assert_allclose(scale * up @ down, flat(truth[name]), **near)
 
 
 @pytest.mark.parametrize("size", [1e-3, 5e-5])
