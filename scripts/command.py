@@ -53,6 +53,10 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
             log.info("ended by the user's error", exc_info=True)
             report(Problem(str(error), error.setting if isinstance(error, SettingError) else None))
             return MENDABLE
+        except MemoryError:
+            log.exception("out of memory")
+            report(Problem("The computer ran out of memory. Close other programs and start again."))
+            return MENDABLE
         except Exception:
             log.exception("unexpected error")
             where = f"please send the log file {log_path}" if log_path else (

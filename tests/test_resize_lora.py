@@ -145,6 +145,15 @@ def test_an_adapter_of_peft_may_have_any_name(tmp_path):
     assert {key.partition(".")[0] for key in safetensors.torch.load_file(output)} == {layer}
 
 
+def test_a_lora_that_is_left_out_is_not_replaced(lora, tmp_path):
+    small = tmp_path / "small.safetensors"
+    safetensors.torch.save_file(lora_state(2), small)
+    before = small.read_bytes()
+    with pytest.raises(SettingError, match=r"small\.safetensors is one of the files that are read"):
+        run(model=[lora, small], new_rank=4, save_to=small, overwrite=True)
+    assert small.read_bytes() == before
+
+
 def test_queue_and_dynamic_values(lora, tmp_path):
     queue = tmp_path / "queue.txt"
     queue.write_text("# sizes\n4\n\n0.5 6\n", encoding="utf-8")
@@ -200,6 +209,19 @@ def test_dora_only_where_nothing_is_lost(tmp_path):
     run(model=[path], new_rank=4, save_to=output)
     after = safetensors.torch.load_file(output)
     assert torch.equal(after[f"{LINEAR}.dora_scale"], state[f"{LINEAR}.dora_scale"])
+
+
+def test_magnitudes_by_peft_become_those_that_kohyas_readers_know(tmp_path):
+    path = "unet.down_blocks.0.resnets.0.conv1"
+    magnitude = torch.rand(1, 16, 1, 1)
+    safetensors.torch.save_file({
+        f"{path}.lora_A.weight": torch.randn(4, 8, 3, 3),
+        f"{path}.lora_B.weight": torch.randn(16, 4, 1, 1),
+        f"{path}.lora_magnitude_vector": magnitude,
+    }, tmp_path / "dora.safetensors")  # fmt: skip
+    run(model=[tmp_path / "dora.safetensors"], new_rank=4, save_to=tmp_path / "out")
+    after = safetensors.torch.load_file(tmp_path / "out.safetensors")
+    assert torch.equal(after[f"{CONV}.dora_scale"], magnitude.reshape(16, 1, 1, 1))
 
 
 def broken(state: dict, path, kind: str) -> None:

@@ -187,7 +187,7 @@ def _convert(declaration: Declaration, raw: Any) -> Any:
     if kind is float:
         return read_float(raw)
     if kind is Path:
-        return _read_path(str(raw))
+        return read_path(str(raw))
     if kind is str:
         return _read_choice(declaration, str(raw))
     if kind in (tuple, list):
@@ -229,7 +229,8 @@ def read_float(raw: Any) -> float:
     raise ValueError(f'"{raw}" is not a number. Write one, such as 0.5 or 1e-4.')
 
 
-def _read_path(text: str) -> Path:
+def read_path(text: str) -> Path:
+    """A path from a text, which may stand in quotes. Raises ValueError with a plain sentence."""
     text = text.strip().strip('"')
     if any(letter in text for letter in "\a\b\f\n\r\t\v"):  # C:\new: C:, a line end, ew
         raise ValueError(

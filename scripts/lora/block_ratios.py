@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scripts.core.errors import SettingError
-from scripts.lora.blocks import CURVES, BlockCounts, block_counts, block_of, read_weights
+from scripts.lora.blocks import BlockCounts, block_counts, block_of, curve_named, read_weights
 
 SETTING = "block_ratios"
 TEXT_ENCODER = -1  # its place among the blocks of the lists that begin with it
@@ -53,7 +53,7 @@ def read_block_ratios(text: str | None, family_name: str) -> BlockRatios:
 def _strengths(text: str, counts: BlockCounts) -> dict[int, float]:
     if not text:
         return {}
-    if "/" in text or _is_curve(text):
+    if "/" in text or curve_named(text):
         sides = text.split("/") if "/" in text else [text, "1", text]
         return _from_sides(sides, counts)
     numbers = read_weights(SETTING, text, 1 + text.count(","), negative=True)
@@ -74,16 +74,12 @@ def _from_sides(sides: list[str], counts: BlockCounts) -> dict[int, float]:
         raise SettingError(SETTING, f"There are {len(sides)} lists with / between them. Write "
                            "three: down, middle, up.")  # fmt: skip
     down, middle, up = (side.strip() for side in sides)
-    if middle and "," not in middle and not _is_curve(middle):
+    if middle and "," not in middle and not curve_named(middle):
         middle = ",".join([middle] * counts.middle)
     strengths = [1.0] * counts.stem
     for side, length in ((down, counts.side), (middle, counts.middle), (up, counts.side)):
         strengths += read_weights(SETTING, side, length, negative=True)
     return dict(enumerate(strengths))
-
-
-def _is_curve(text: str) -> bool:
-    return text.partition("+")[0].strip().lower() in CURVES
 
 
 def _places(counts: BlockCounts) -> dict[int, list[tuple[int, ...]]]:

@@ -132,9 +132,9 @@ def read_weights(
     an offset ("linear+0.25"). Raises SettingError."""
     if not text:
         return [1.0] * length
-    name, _, offset = str(text).strip().partition("+")
-    curve = CURVES.get(name.strip().lower().replace(" ", "_"))
+    curve = curve_named(str(text))
     if curve:
+        offset = str(text).partition("+")[2].strip()
         shift = _numbers(setting, offset or "0", float, negative)[0]
         return [curve(i / max(1, length - 1)) + shift for i in range(length)]
     numbers = _numbers(setting, str(text), float, negative)
@@ -142,6 +142,11 @@ def read_weights(
         raise SettingError(setting, f"There are {len(numbers)} numbers, but this model has "
                            f"{length} blocks there. Remove the last ones.")  # fmt: skip
     return numbers + [1.0] * (length - len(numbers))
+
+
+def curve_named(text: str) -> Callable[[float], float] | None:
+    """The curve whose name, with or without an offset, the text is; None for other texts."""
+    return CURVES.get(text.partition("+")[0].strip().lower().replace(" ", "_"))
 
 
 def _numbers(setting: str, text: str, kind: type, negative: bool = False) -> list:

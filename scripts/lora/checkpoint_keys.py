@@ -26,7 +26,7 @@ from scripts.lora.names import (
 from scripts.models.families import Family
 from scripts.models.file_head import read_head
 from scripts.models.original_layout import PROJECTIONS, Source, text_sources, unet_sources
-from scripts.models.recognise import family_and_shape
+from scripts.models.recognise import family_and_shape, prediction_of
 from scripts.models.shapes import UNET_PREFIX, ModelShape, Shapes, TextShape, UNetShape
 
 TEXT_ENCODER, ATTENTION, RESNET, REST = "text_encoder", "attention", "resnet", "rest"
@@ -69,13 +69,15 @@ class CheckpointModule:
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint by its head: `shapes` of all its tensors by key, `modules` by LoRA name; its
-    `layout` is "single_file" (safetensors) or "ckpt"."""
+    `layout` is "single_file" (safetensors) or "ckpt". `v_prediction` is None where neither the file
+    nor its name tells."""
 
     path: Path
     family: Family
     layout: str
     shapes: Shapes
     modules: Mapping[str, CheckpointModule]
+    v_prediction: bool | None
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -88,7 +90,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     head = read_head(path)
     family, shape = family_and_shape(path, head, any_input=True)
     modules = {module.name: module for module in modules_of(family, shape, head.shapes)}
-    return Checkpoint(path, family, head.layout, head.shapes, modules)
+    v_prediction = prediction_of(path, family, head).v
+    return Checkpoint(path, family, head.layout, head.shapes, modules, v_prediction)
 
 
 def modules_of(family: Family, shape: ModelShape, shapes: Shapes) -> Iterator[CheckpointModule]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +35,11 @@ from scripts.lora.merge_inputs import Part
 from scripts.lora.merge_metadata import MERGED
 from scripts.lora.modules import LoraModule
 from scripts.lora.number_formats import all_finite, decoded, to_precision
+from scripts.lora.safetensors_writer import HASHES, packed_header
 from scripts.lora.threads import in_threads
 
 # Entries that are no longer true when weights change.
-HASHES = ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
+UNTRUE = (*HASHES, "modelspec.hash_sha256")
 PIECE, LEAST_ROWS = 1 << 18, 64  # numbers of a weight at a time: what fits into the cache
 COPIED_AT_ONCE = 1 << 20  # bytes: what fits into the cache
 LONGEST_COPY = 1 << 24  # bytes for one thread, so that none waits for another, and a stop is heard
@@ -113,7 +113,8 @@ def write_checkpoint(
 ) -> None:
     """Write the checkpoint `base` to `path`, with `changes` by key and `entry` in the metadata.
 
-    Raises SuiteError for numbers that do not fit, OSError, and Cancelled.
+    Raises SuiteError for numbers that do not fit and a base that cannot be read, OSError for what
+    cannot be written, and Cancelled.
     """
     header = read_header(base)
     start = _new_header(base, header.data_start, entry)
@@ -123,7 +124,7 @@ def write_checkpoint(
         target.truncate(header.file_size + shift)
 
     def work(span: _Span) -> None:
-        with base.open("rb", buffering=0) as source, path.open("rb+", buffering=0) as target:
+        with _open(base) as source, path.open("rb+", buffering=0) as target:
             source.seek(span.begin)
             target.seek(span.begin + shift)
             if span.place is None:
@@ -158,19 +159,18 @@ def _flushed_meanwhile(path: Path) -> Iterator[None]:
 
 def _new_header(path: Path, length: int, entry: Mapping[str, str]) -> bytes:
     """The header of the checkpoint with one more entry, and without hashes that were true."""
-    with path.open("rb") as file:
-        file.seek(8)
-        content = json.loads(file.read(length - 8))
+    with _open(path) as file:
+        start = bytearray(length)
+        _read_all(file, memoryview(start))
+    content = json.loads(start[8:])
     before = content.pop("__metadata__", None) or {}
-    kept = {key: value for key, value in before.items() if key not in HASHES}
+    kept = {key: value for key, value in before.items() if key not in UNTRUE}
     entry = dict(entry)
     if MERGED in before:  # merged into already: the older entry stays readable
         entry[MERGED] = json.dumps([*_list(before[MERGED]), *json.loads(entry[MERGED])],
                                    ensure_ascii=False)  # fmt: skip
     content = {"__metadata__": {**kept, **entry}, **content}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+    return packed_header(content)
 
 
 def _list(text: str) -> list:
@@ -190,9 +190,24 @@ def _copy(source: BinaryIO, target: BinaryIO, size: int) -> None:
         size -= len(piece)
 
 
+@contextmanager
+def _reading(path: Path | str) -> Iterator[None]:
+    """Tell of what goes wrong as of this file, which is only read. Raises SuiteError."""
+    try:
+        yield
+    except OSError as error:
+        raise SuiteError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def _open(path: Path) -> BinaryIO:
+    with _reading(path):
+        return path.open("rb", buffering=0)
+
+
 def _read_all(source: BinaryIO, data: memoryview) -> None:
     while len(data):
-        count = source.readinto(data)
+        with _reading(source.name):
+            count = source.readinto(data)
         if not count:
             raise SuiteError("The checkpoint became shorter while it was read. Start again.")
         data = data[count:]
@@ -255,7 +270,7 @@ def _dora_change(module: LoraModule, weight: np.ndarray) -> np.ndarray:
     up, down, scale = module.factors(without_magnitude=True)
     moved = weight + np.float32(scale) * (up @ down)
     magnitude = module.read("dora_scale")
-    if magnitude.ndim == 1 or magnitude.shape[0] == len(weight):  # one for each output
+    if magnitude.shape[0] == len(weight):  # one for each output
         moved *= magnitude.reshape(-1, 1) / np.linalg.norm(moved, axis=1, keepdims=True)
         return moved - weight
     by_input = moved.reshape(module.shape[0], module.shape[1], -1)  # one for each input

@@ -8,20 +8,17 @@ None removes an entry. A hash that depends on the metadata is kept true.
 from __future__ import annotations
 
 import json
-import mmap
-import shutil
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import check_free_space, check_output_file, replace_atomically
 from scripts.core.safetensors_header import Header, read_header
-from scripts.lora.safetensors_writer import RawTensor, hashes
+from scripts.lora.peft_alpha import PEFT_CONFIG, read_peft_config
+from scripts.lora.safetensors_writer import HASHES, hashes_of, of_training, packed_header
 from scripts.models.file_head import read_head
 
 PIECE = 1 << 22
-HASHES = ("sshs_model_hash", "sshs_legacy_hash")
 
 
 def read_changes(words: list[str]) -> dict[str, str | None]:
@@ -64,6 +61,9 @@ def edit_metadata(
                          "its own size first; the result can be edited.")  # fmt: skip
     header = read_header(path)
     metadata = {key: value for key, value in header.metadata.items() if key not in changes}
+    config = read_peft_config(path, header.metadata)
+    if target is not None and config and PEFT_CONFIG not in {**header.metadata, **changes}:
+        metadata[PEFT_CONFIG] = json.dumps(config)  # its file, which holds the alphas, stays behind
     metadata |= {key: value for key, value in changes.items() if value is not None}
     metadata |= _true_hashes(path, header, metadata)
     backup = None
@@ -71,8 +71,8 @@ def edit_metadata(
         target = path = path.resolve()  # a link stays one
         backup = backup_of(path)
         check_free_space(path.parent, 2 * header.file_size)
-        with replace_atomically(backup) as unfinished:
-            shutil.copyfile(path, unfinished)
+        with replace_atomically(backup) as unfinished, unfinished.open("wb") as file:
+            file.writelines(_pieces(path, 0))
     else:
         check_output_file(target, [path], overwrite)
         check_free_space(target.parent, header.file_size)
@@ -91,26 +91,22 @@ def _true_hashes(path: Path, header: Header, metadata: Mapping[str, str]) -> dic
 
 
 def file_hashes(path: Path, header: Header, metadata: Mapping[str, str]) -> dict[str, str]:
-    """The hashes (sshs_*) of the tensors in the file, as saving with `metadata` would make them."""
-    if header.file_size == header.data_start:
-        return hashes({}, metadata)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        whole = memoryview(mapped)
-        tensors = {}
-        for key, info in header.tensors.items():
-            start = header.data_start
-            part = whole[start + info.begin : start + info.end]
-            tensors[key] = RawTensor(info.dtype, info.shape, part)
-        try:
-            return hashes(tensors, metadata)
-        finally:  # the mapping cannot be closed while a view of it lives
-            for tensor in tensors.values():
-                tensor.data.release()
-            whole.release()
+    """The hashes (sshs_*) of the file with `metadata`, over the bytes of its tensors as they lie.
+
+    Raises SuiteError when they cannot be read.
+    """
+    start = len(_header_with(header, of_training(metadata)))
+    return hashes_of(_pieces(path, header.data_start), start)
 
 
 def _copy_with(path: Path, header: Header, metadata: Mapping[str, str], target: Path) -> None:
     """The same tensors at the same places behind a header with `metadata`."""
+    with target.open("wb") as file:
+        file.write(_header_with(header, metadata))
+        file.writelines(_pieces(path, header.data_start))
+
+
+def _header_with(header: Header, metadata: Mapping[str, str]) -> bytes:
     content: dict = {"__metadata__": dict(metadata)}
     for key, info in header.tensors.items():
         content[key] = {
@@ -118,9 +114,15 @@ def _copy_with(path: Path, header: Header, metadata: Mapping[str, str], target: 
             "shape": list(info.shape),
             "data_offsets": [info.begin, info.end],
         }
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    with path.open("rb") as source, target.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        source.seek(header.data_start)
-        shutil.copyfileobj(source, file, PIECE)
+    return packed_header(content)
+
+
+def _pieces(path: Path, start: int) -> Iterator[bytes]:
+    """The bytes of the file from `start` on. Raises SuiteError when they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            while piece := file.read(PIECE):
+                yield piece
+    except OSError as error:
+        raise SuiteError(f"The file {path} cannot be read: {error.strerror}.") from error

@@ -27,12 +27,16 @@ from scripts.lora.extract_result import (
     in_words,
     notes,
 )
-from scripts.lora.number_formats import PRECISIONS, decoded, to_precision
+from scripts.lora.factors import is_wide, sides
+from scripts.lora.low_rank import joined
+from scripts.lora.number_formats import PRECISIONS, storable_alpha, to_precision
 from scripts.lora.ranks import Size, choose_rank
 from scripts.lora.result_metadata import ModuleSize
 from scripts.lora.tensor_files import TensorFile, open_tensors, write_tensors
 from scripts.lora.threads import in_threads
 from scripts.settings.extract import ExtractSettings
+
+AT_ONCE = 4  # layers: of SDXL one takes up to 0.4 GB
 
 
 def extract(settings: ExtractSettings, report: Report, control: Control) -> Path:
@@ -52,7 +56,8 @@ def extract(settings: ExtractSettings, report: Report, control: Control) -> Path
             return _difference(module, pair.tuned.modules[module.name], org, tuned, settings, dims,
                                dtype)  # fmt: skip
 
-        results = list(in_threads(work, pair.modules, "Comparing the models", report, control))
+        found = in_threads(work, pair.modules, "Comparing the models", report, control, AT_ONCE)
+        results = list(found)
     found = [result for result in results if result.tensors is not None]
     if not found:
         raise SettingError("model_tuned", f"{settings.model_tuned.name} and "
@@ -78,13 +83,9 @@ def _largest_dims(
     dims = {False: settings.dim, True: settings.conv_dim}
     full = {False: 1, True: 1}
     for module in modules:
-        sides = module.shape[0], math.prod(module.shape[1:])
-        full[_is_wide(module)] = max(full[_is_wide(module)], min(sides))
+        wide = is_wide(module.shape)
+        full[wide] = max(full[wide], min(sides(module.shape)))
     return {wide: min(dim, full[wide]) for wide, dim in dims.items() if dim is not None}
-
-
-def _is_wide(module: CheckpointModule) -> bool:
-    return math.prod(module.shape[2:]) > 1
 
 
 def _difference(
@@ -102,21 +103,20 @@ def _difference(
     if same_numbers(before, after, dtypes):
         return Difference(place.name, norm)
     change = (after - before).reshape(len(after), -1)
-    is_wide = _is_wide(place)
-    found, rank = _truncated(change, dims[is_wide], settings)
+    dim = dims[is_wide(place.shape)]
+    found, rank = _truncated(change, dim, settings)
     up, down = _factors(found, rank, settings.clamp_quantile)
-    alpha = to_precision(np.float32(dims[is_wide]), dtype)
-    true_alpha = float(decoded(memoryview(alpha.data), dtype)[0])  # bf16 holds not every number
-    stored_up = up * np.float32(rank / true_alpha)
+    alpha = storable_alpha(dim, rank, dtype)
+    stored_up, stored_down = joined([(up, down, rank / alpha)])
     kernel = place.shape[2:]
     tensors = {
-        "alpha": alpha,
+        "alpha": to_precision(np.float32(alpha), dtype),
         "lora_up.weight": to_precision(stored_up.reshape(len(up), -1, *[1] * len(kernel)), dtype),
-        "lora_down.weight": to_precision(down.reshape(-1, *place.shape[1:]), dtype),
+        "lora_down.weight": to_precision(stored_down.reshape(-1, *place.shape[1:]), dtype),
     }
     lost = _lost(change, found, rank, up, down, settings.clamp_quantile)
     return Difference(
-        place.name, norm, tensors, ModuleSize(place.shape, rank, true_alpha),
+        place.name, norm, tensors, ModuleSize(place.shape, rank, alpha),
         math.sqrt(max(found.norm**2 - lost**2, 0.0)), lost,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.lora.compare import UNRELATED, ModelPair
-from scripts.lora.metadata import SGM, suite_version
+from scripts.lora.metadata import SGM, base_version, suite_version
 from scripts.lora.ranks import KeptShare
 from scripts.lora.result_metadata import ModuleSize, common, result_metadata
 from scripts.lora.safetensors_writer import RawTensor
@@ -69,12 +69,15 @@ def extract_metadata(
     """The metadata of the LoRA; saving adds its hashes."""
     family, path = pair.original.family, settings.result
     original, tuned = pair.original.path.name, pair.tuned.path.name
+    is_velocity = bool(pair.original.v_prediction or pair.tuned.v_prediction)
     source = {
+        "ss_base_model_version": base_version(family, is_velocity),
+        "ss_v2": str(family.name == "sd2"),
         "ss_output_name": path.stem,
         "ss_sd_model_name": original,
         EXTRACTED: json.dumps({"model_org": original, "model_tuned": tuned}, ensure_ascii=False),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{family.modelspec}/lora",
+        "modelspec.architecture": f"{family.modelspec_v if is_velocity else family.modelspec}/lora",
         "modelspec.implementation": "diffusers" if family.name != "sdxl" else SGM,
         "modelspec.implementation_version": f"easy-lora/{suite_version()}",
         "modelspec.title": path.stem,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,18 @@ class OddParts(Exception):
 FACTOR = re.compile(  # a part of a layer that takes part in ΔW
     r"lora_(up|down|mid)\.weight|hada_(w[12]_[ab]|t[12])|lokr_(w[12](_[ab])?|t2)|diff"
 )
+
+
+def is_wide(shape: Sequence[int]) -> bool:
+    """Whether a weight of this shape is that of a convolution wider than 1x1, which has sizes of
+    its own."""
+    return math.prod(shape[2:]) > 1
+
+
+def sides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Those of a weight as a matrix, (out, in·kh·kw); () where nothing is known. A 1x1 convolution
+    has those of a Linear."""
+    return (shape[0], math.prod(shape[1:])) if shape else ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,7 @@ def read_layer(parts: Shapes, kernel: tuple[int, ...]) -> Layer:
                 shape, rank, full_rank = read(parts, kernel)
             except (KeyError, IndexError, ValueError) as error:
                 raise OddParts(str(error)) from error
-            largest = min(shape[0], math.prod(shape[1:]))
+            largest = min(sides(shape))
             if not min(full_rank, largest):
                 raise OddParts("a side of length 0")
             return Layer(kind, shape, rank, min(full_rank, largest), weights)
@@ -144,7 +156,7 @@ def _unfolded(outputs: int, columns: int, kernel: tuple[int, ...]) -> tuple[int,
 def _diff_shape(parts: Shapes, _: tuple[int, ...]) -> Sizes:
     if len(parts["diff"]) < 2:
         raise ValueError("the change of a vector is no LoRA")
-    return parts["diff"], None, min(parts["diff"][0], math.prod(parts["diff"][1:]))
+    return parts["diff"], None, min(sides(parts["diff"]))
 
 
 # --- factors ---------------------------------------------------------------------------------

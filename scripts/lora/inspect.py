@@ -10,9 +10,10 @@ import numpy as np
 
 from scripts.core.errors import SuiteError
 from scripts.core.safetensors_header import read_header
-from scripts.lora.edit_metadata import HASHES, file_hashes
+from scripts.lora.edit_metadata import file_hashes
 from scripts.lora.layer_keys import stated_family
 from scripts.lora.modules import OTHER_TYPES, LoraFile, LoraModule
+from scripts.lora.safetensors_writer import HASHES
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
 from scripts.models.families import FAMILIES
 from scripts.models.file_head import read_head

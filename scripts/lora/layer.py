@@ -103,12 +103,6 @@ class LoRALayer(nn.Module):
         """Uniform numbers from 0 to 1; tests put known ones in its place."""
         return torch.rand(shape, device=device)
 
-    @torch.no_grad()
-    def weight_change(self) -> Tensor:
-        """ΔW = up · down · alpha / dim in the shape of the base layer's weight, float32."""
-        down, up = self.down.weight.float(), self.up.weight.float()
-        return (up.flatten(1) @ down.flatten(1)).view(self.base.weight.shape) * self.scale
-
 
 def _low_rank_pair(base: nn.Module, dim: int) -> tuple[nn.Module, nn.Module]:
     device = base.weight.device

@@ -12,11 +12,13 @@ from pathlib import Path
 from scripts.core.errors import SettingError
 from scripts.core.events import Control, Facts, Note, Report, Saved
 from scripts.core.files import check_output_file
+from scripts.lora.factors import is_wide
 from scripts.lora.merge_checks import check_something_left
 from scripts.lora.merge_inputs import Ingredient, describe, open_ingredients, parts_by_name
 from scripts.lora.merge_metadata import merge_metadata, of_merge
 from scripts.lora.module_sums import Rule, Sum, sum_modules
 from scripts.lora.number_formats import PRECISIONS
+from scripts.lora.peft_alpha import PEFT_CONFIG
 from scripts.lora.ranks import KeptShare
 from scripts.lora.result_metadata import ModuleSize
 from scripts.lora.safetensors_writer import RawTensor
@@ -84,10 +86,14 @@ def _check_kinds(ingredients: Sequence[Ingredient], report: Report) -> None:
 
 
 def _is_copy(ingredients: Sequence[Ingredient], rules: tuple[Rule, Rule], dtype: str) -> bool:
-    """Whether the result is the one file that counts, as it is."""
+    """Whether the result is the one file that counts, as it is, and all its alphas lie in it."""
     if len(ingredients) > 1 or rules != (EXACT, EXACT):
         return False
-    return ingredients[0].is_whole and ingredients[0].lora.dtype == dtype
+    lora = ingredients[0].lora
+    has_alphas = PEFT_CONFIG in lora.metadata or all(
+        "alpha" in module.parts or module.alpha == module.rank for module in lora.modules.values()
+    )
+    return ingredients[0].is_whole and lora.dtype == dtype and has_alphas
 
 
 def _save_copy(ingredient: Ingredient, path: Path, report: Report) -> None:
@@ -110,8 +116,8 @@ def _facts(ingredients: Sequence[Ingredient], sums: Sequence[Sum]) -> dict:
     for one in sums:
         kept.add(one.name, one.values, one.rank)
     sizes = []
-    for what, is_wide in (("size", False), ("convolutions", True)):
-        ranks = [one.rank for one in sums if one.is_wide == is_wide]
+    for what, wide in (("size", False), ("convolutions", True)):
+        ranks = [one.rank for one in sums if is_wide(one.shape) == wide]
         if ranks:
             low, high = min(ranks), max(ranks)
             sizes.append(f"{what} {high}" if low == high else f"{what} {low} to {high}")

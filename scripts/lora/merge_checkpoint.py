@@ -5,7 +5,6 @@ Here is what is merged, where it goes and whether it fits; `scripts.lora.checkpo
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from scripts.core.files import check_free_space, check_output_file, replace_atom
 from scripts.core.safetensors_header import read_header
 from scripts.lora.checkpoint_keys import Checkpoint, open_checkpoint
 from scripts.lora.checkpoint_writer import Changes, write_checkpoint
+from scripts.lora.factors import sides
 from scripts.lora.merge_checks import check_something_changes
 from scripts.lora.merge_inputs import (
     Ingredient,
@@ -96,7 +96,7 @@ def _plan(checkpoint: Checkpoint, ingredients: Sequence[Ingredient]) -> _Plan:
         for module, _ in parts:
             module.check_kind()
         module = parts[0][0]
-        if _flat(module.shape) != _flat(place.shape):
+        if sides(module.shape) != sides(place.shape):
             raise SettingError("models", f"{module.file.path.name} is for a model of another size "
                                f"than {checkpoint.path.name} ({name}). Choose a LoRA and a "
                                "checkpoint that belong together.")  # fmt: skip
@@ -105,10 +105,6 @@ def _plan(checkpoint: Checkpoint, ingredients: Sequence[Ingredient]) -> _Plan:
         raise SettingError("models", f"{checkpoint.path.name} has none of the layers that "
                            f"{describe(ingredients)} would change.")  # fmt: skip
     return _Plan(changes, left_out)
-
-
-def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[0], math.prod(shape[1:])
 
 
 def _check_formats(base: Path, plan: _Plan) -> None:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from scripts.core.errors import SettingError
 from scripts.lora.merge_inputs import Part
+from scripts.lora.module_sums import Sum
 from scripts.lora.number_formats import decoded
-from scripts.lora.safetensors_writer import RawTensor
 
 NOTHING = 1e-5  # of the parts' norms: above float32's rounding, far below any wanted strength
 
 
-class Stored(Protocol):
-    """The sum of one module as it will be stored."""
-
-    name: str
-    up: RawTensor
-    down: RawTensor
-    alpha: float
-
-
-def check_something_left(parts: Mapping[str, Sequence[Part]], sums: Sequence[Stored]) -> None:
+def check_something_left(parts: Mapping[str, Sequence[Part]], sums: Sequence[Sum]) -> None:
     """Raise SettingError when no module of the result does anything: the LoRAs cancel each other,
     or the strengths are below what the number format can hold.
 
@@ -46,7 +36,7 @@ def check_something_changes(changes: Iterable[Sequence[Part]]) -> None:
                            "each other out. Choose other strengths.")  # fmt: skip
 
 
-def _norm_stored(one: Stored) -> float:
+def _norm_stored(one: Sum) -> float:
     up, down = (decoded(raw.data, raw.dtype).reshape(raw.shape) for raw in (one.up, one.down))
     with np.errstate(all="ignore"):  # what is too large for the format is told of when saving
         return abs(one.alpha) / len(down) * float(np.linalg.norm(up @ down))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from scripts.core.errors import SettingError
 from scripts.lora.block_ratios import BlockRatios, read_block_ratios
+from scripts.lora.factors import sides
 from scripts.lora.modules import LoraFile, LoraModule, open_lora
 from scripts.models.families import FAMILIES
 from scripts.settings.merge import MergeSettings
@@ -111,7 +111,7 @@ def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
             if not weight:
                 continue
             others = parts.setdefault(name, [])
-            if others and _sides(others[0][0]) != _sides(module):
+            if others and sides(others[0][0].shape) != sides(module.shape):
                 others[0][0].check_kind()
                 module.check_kind()
                 raise SettingError("models", f"{module.file.path.name} and "
@@ -120,11 +120,6 @@ def parts_by_name(ingredients: Sequence[Ingredient]) -> dict[str, list[Part]]:
                                    "model.")  # fmt: skip
             others.append((module, weight))
     return parts
-
-
-def _sides(module: LoraModule) -> tuple[int, ...]:
-    """A 1x1 convolution and a Linear of the same size are the same; () where a part is missing."""
-    return (module.shape[0], math.prod(module.shape[1:])) if module.shape else ()
 
 
 def describe(ingredients: Sequence[Ingredient]) -> str:

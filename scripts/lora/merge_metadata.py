@@ -1,7 +1,8 @@
 """The metadata of a merge: only what is true of the result.
 
-What all merged files say alike stays (the base model, the resolution, ...), as does what they can
-say together (the frequencies of tags); how one of them was trained is not true of the result. What
+For what model the files were made stays, unless they say it differently, as does what all of them
+say alike (the author, ...) and what they can say together (the frequencies of tags). How each was
+trained, and on how many pictures, is not true of the sum of several. What
 was merged at which strength stands in easy_lora_merged, as JSON, with what the merges of merges
 were made of.
 """
@@ -22,6 +23,14 @@ from scripts.lora.result_metadata import ModuleSize, common, result_metadata
 
 MERGED = "easy_lora_merged"
 TAGS = "ss_tag_frequency"
+# What a file without metadata does not belie: for what model, and how to draw with it.
+OF_THE_MODEL = (
+    "ss_base_model_version", "ss_v2", "ss_sd_model_name", "ss_sd_model_hash",
+    "ss_new_sd_model_hash", "ss_vae_name", "ss_vae_hash", "ss_new_vae_hash", "ss_resolution",
+    "ss_clip_skip", "ss_max_token_length", "ss_zero_terminal_snr", "modelspec.sai_model_spec",
+    "modelspec.architecture", "modelspec.implementation", "modelspec.resolution",
+    "modelspec.prediction_type", "modelspec.encoder_layer",
+)  # fmt: skip
 NOT_OF_A_RESULT = ("modelspec.thumbnail", "modelspec.hash_sha256")
 
 
@@ -38,16 +47,19 @@ def merge_metadata(
 
 
 def agreed(sources: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """What no two of the sources say differently, and the frequencies of the tags added up."""
+    """What is true of the sum of LoRAs with these metadata, the frequencies of tags added up."""
     everything: dict[str, str] = {}
     for source in reversed(sources):
         everything |= source
-    same = {
-        key: value
-        for key, value in everything.items()
-        if all(source.get(key, value) == value for source in sources)
-        and key not in (*NOT_OF_A_RESULT, MERGED)
-    }
+    same = {}
+    for key, value in everything.items():
+        found = {source.get(key) for source in sources}
+        if key in OF_THE_MODEL:
+            is_true = found <= {value, None}
+        else:  # of several trainings even what is alike is not that of the result
+            is_true = found == {value} and (len(sources) == 1 or not key.startswith("ss_"))
+        if is_true and key not in (*NOT_OF_A_RESULT, MERGED):
+            same[key] = value
     tags = _joined_tags([source[TAGS] for source in sources if TAGS in source])
     return same | ({TAGS: json.dumps(tags, ensure_ascii=False)} if tags else {})
 

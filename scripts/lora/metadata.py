@@ -20,6 +20,7 @@ from scripts.lora.base_hashes import BaseHashes
 
 if TYPE_CHECKING:
     from scripts.lora.network import NetworkSummary
+    from scripts.models.families import Family
     from scripts.models.recognise import BaseModel
     from scripts.settings.train import TrainSettings
 
@@ -136,9 +137,8 @@ def training_metadata(
 
 def _base_entries(settings: TrainSettings, base: BaseModel, hashes: BaseHashes) -> dict[str, Any]:
     model, vae = hashes.model(), hashes.vae()
-    is_velocity = settings.v_parameterization and base.family.name != "sdxl"
     entries = {
-        "ss_base_model_version": base.family.base_model_version + ("_v" if is_velocity else ""),
+        "ss_base_model_version": base_version(base.family, bool(settings.v_parameterization)),
         "ss_v2": base.family.name == "sd2",
         "ss_sd_model_name": model.name,
         "ss_sd_model_hash": model.short,
@@ -151,6 +151,12 @@ def _base_entries(settings: TrainSettings, base: BaseModel, hashes: BaseHashes) 
             "ss_new_vae_hash": vae.sha256,
         }
     return entries
+
+
+def base_version(family: Family, is_velocity: bool) -> str:
+    """The value of ss_base_model_version."""
+    is_told = is_velocity and family.name != "sdxl"
+    return family.base_model_version + ("_v" if is_told else "")
 
 
 def _network_entries(settings: TrainSettings, network: NetworkSummary) -> dict[str, Any]:

@@ -21,9 +21,10 @@ from functools import partial
 import numpy as np
 
 from scripts.core.events import Control, Report
+from scripts.lora.factors import is_wide
 from scripts.lora.low_rank import decompose, joined
 from scripts.lora.merge_inputs import Part
-from scripts.lora.number_formats import decoded, to_precision
+from scripts.lora.number_formats import decoded, storable_alpha, to_precision
 from scripts.lora.safetensors_writer import RawTensor
 from scripts.lora.threads import in_threads
 from scripts.settings.merge import AUTO, EXACT
@@ -52,11 +53,6 @@ class Sum:
         """The inner size of the factors."""
         return self.up.shape[1]
 
-    @property
-    def is_wide(self) -> bool:
-        """Whether it is a convolution wider than 1x1."""
-        return math.prod(self.shape[2:]) > 1
-
     def tensors(self) -> dict[str, RawTensor]:
         """Its tensors of the file by key, in the shapes of convolutions where it is one."""
         outputs, *columns = self.shape
@@ -84,8 +80,8 @@ def sum_modules(
     work = partial(_sum_of, parts, rules, dtype)
     sums = list(in_threads(work, sorted(parts), "Merging the weights", report, control))
     finished = []
-    for rule, is_wide in zip(rules, (False, True), strict=True):
-        kind = [one for one in sums if one.is_wide == is_wide]
+    for rule, wide in zip(rules, (False, True), strict=True):
+        kind = [one for one in sums if is_wide(one.shape) == wide]
         if not kind:
             continue
         if rule == AUTO:
@@ -113,7 +109,7 @@ def _sum_of(
 ) -> Sum:
     modules = parts[name]
     shape = max((module.shape for module, _ in modules), key=len)
-    rule = rules[math.prod(shape[2:]) > 1]
+    rule = rules[is_wide(shape)]
     largest = {AUTO: 0, EXACT: math.inf}.get(rule, rule)  # up to which nothing is cut off
     first, weight = modules[0]
     if len(modules) == 1 and first.network_type == "lora" and first.rank <= largest:
@@ -140,15 +136,13 @@ def _stored(
     dtype: str,
     values: np.ndarray | None = None,
 ) -> Sum:
-    """The sum as it will be stored; an alpha that `dtype` cannot hold is made up for in `up`."""
+    """The sum as it will be stored; the factors make up for an alpha that `dtype` cannot hold."""
     if values is None:
         values = np.array([alpha / up.shape[1] * _norm(up, down)])
-    rounded = _rounded(alpha, dtype)
-    if rounded == 0 or not math.isfinite(rounded):
-        rounded = float(up.shape[1])
-    if rounded != alpha:
-        up = up * np.float32(alpha / rounded)
-    return Sum(name, shape, to_precision(up, dtype), to_precision(down, dtype), rounded, values)
+    stored = storable_alpha(alpha, up.shape[1], dtype)
+    if stored != alpha:
+        up, down = joined([(up, down, alpha / stored)])
+    return Sum(name, shape, to_precision(up, dtype), to_precision(down, dtype), stored, values)
 
 
 def _norm(up: np.ndarray, down: np.ndarray) -> float:
@@ -157,24 +151,23 @@ def _norm(up: np.ndarray, down: np.ndarray) -> float:
 
 
 def _with_alpha(one: Sum, alpha: float) -> Sum:
-    """The same sum with another alpha, made up for in `up`."""
+    """The same sum with another alpha, which both factors make up for: one alone would come to
+    numbers too small for fp16."""
     if one.alpha == alpha:
         return one
-    up = decoded(memoryview(one.up.data), one.up.dtype).reshape(one.up.shape)
-    up = to_precision(up * np.float32(one.alpha / alpha), one.up.dtype)
-    return replace(one, up=up, alpha=alpha)
+    up, down = (decoded(memoryview(raw.data), raw.dtype).reshape(raw.shape)
+                for raw in (one.up, one.down))  # fmt: skip
+    up, down = joined([(up, down, one.alpha / alpha)])
+    dtype = one.up.dtype
+    return replace(one, up=to_precision(up, dtype), down=to_precision(down, dtype), alpha=alpha)
 
 
 def _storable(rank: int, dtype: str, step: int) -> int:
     """The next rank, up (1) or down (-1), that `dtype` can hold as alpha: bf16 has not every
     number above 256."""
-    while _rounded(rank, dtype) != rank:
+    while storable_alpha(rank, rank, dtype) != rank:
         rank += step
     return rank
-
-
-def _rounded(number: float, dtype: str) -> float:
-    return float(decoded(memoryview(to_precision(np.float32(number), dtype).data), dtype)[0])
 
 
 def _cut(one: Sum, rank: int) -> Sum:

@@ -24,9 +24,11 @@ from scripts.lora.factors import (
     FACTOR,
     Layer,
     OddParts,
+    is_wide,
     kronecker_factors,
     make_factors,
     read_layer,
+    sides,
 )
 from scripts.lora.layer_keys import LayerKeys, read_layer_keys
 from scripts.lora.low_rank import Decomposition, KroneckerDecomposition, decompose
@@ -39,6 +41,7 @@ WIDE_CONVOLUTION = re.compile(
     r"conv_out)$"
 )
 NARROW_CONVOLUTION = re.compile(r"_(conv_shortcut|skip_connection)$")
+PEFT_MAGNITUDE = "lora_magnitude_vector"  # in the key
 PROJECTION = re.compile(r"_attentions_\d+_proj_(in|out)$")
 # What this suite can tell of but neither resize nor merge, by a part that such a layer has.
 OTHER_TYPES = {
@@ -77,7 +80,7 @@ class LoraModule:
     @property
     def is_conv_3x3(self) -> bool:
         """Whether ΔW is that of a convolution wider than 1x1."""
-        return math.prod(self.shape[2:]) > 1
+        return is_wide(self.shape)
 
     @property
     def full_rank(self) -> int:
@@ -134,7 +137,8 @@ class LoraModule:
                              "alone.")  # fmt: skip
 
     def read(self, part: str) -> np.ndarray:
-        """One part (such as "lora_up.weight" or "dora_scale") in float32.
+        """One part (such as "lora_up.weight" or "dora_scale") in float32. PEFT's magnitudes, which
+        are one for each output and lie flat or as (1, out, 1, 1), come as (out, 1, ...) too.
 
         Raises SuiteError for values that are not numbers.
         """
@@ -143,6 +147,8 @@ class LoraModule:
         if not np.isfinite(array.sum()) and not np.isfinite(array).all():
             raise SuiteError(f"The file {self.file.path.name} is damaged: {self.parts[part]} holds "
                              "values that are not numbers. Choose another file.")  # fmt: skip
+        if part == "dora_scale" and (array.ndim == 1 or PEFT_MAGNITUDE in self.parts[part]):
+            return array.reshape(-1, *[1] * (len(self.shape) - 1))
         return array
 
 
@@ -229,7 +235,7 @@ def _module(name: str, keys: LayerKeys, file: TensorFile, config: dict[str, Any]
     for other, signs in OTHER_TYPES.items():
         if any(part.startswith(signs) for part in parts):
             network_type = other
-    rank = layer.rank or (min(layer.shape[0], math.prod(layer.shape[1:])) if layer.shape else 1)
+    rank = layer.rank or min(sides(layer.shape), default=1)
     alpha = stated_alpha(config, next(iter(parts.values())), rank) or 0.0
     if "alpha" in parts:
         array = file.read(parts["alpha"])

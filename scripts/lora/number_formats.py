@@ -10,6 +10,7 @@ the processor's cache, large enough that threads seldom meet at Python's lock.
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import cache
 
@@ -140,6 +141,13 @@ def to_precision(array: np.ndarray, precision: str, out: np.ndarray | None = Non
                          f"one of {', '.join(PRECISIONS)}.")  # fmt: skip
     flat = np.ascontiguousarray(numbers).reshape(-1).view(np.uint8)
     return RawTensor(dtype, array.shape, memoryview(flat))
+
+
+def storable_alpha(alpha: float, rank: int, dtype: str) -> float:
+    """The alpha nearest to `alpha` that `dtype` can hold, or to the rank where that is 0 or
+    infinite. (The caller multiplies the factors by what is missing.)"""
+    stored = float(decoded(memoryview(to_precision(np.float32(alpha), dtype).data), dtype)[0])
+    return stored if stored and math.isfinite(stored) else storable_alpha(rank, rank, dtype)
 
 
 def _to_bf16(array: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,11 @@ def stated_alpha(config: Mapping[str, Any], key: str, rank: int) -> float | None
                  if key.startswith(part) and f"{part}lora_alpha" in config), "")  # fmt: skip
     path = re.split(r"\.lora[._]", key.removeprefix(part))[0]
     alpha = config.get(f"{part}lora_alpha")
-    for pattern, other in (config.get(f"{part}alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", path):
-            alpha = other
-    if not isinstance(alpha, int | float):
+    patterns = config.get(f"{part}alpha_pattern")
+    for pattern, other in patterns.items() if isinstance(patterns, dict) else ():
+        with suppress(re.error):  # not one that PEFT could read either
+            if re.match(rf"(.*\.)?({pattern})$", path):
+                alpha = other
+    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
         return None
     return float(alpha) * (math.sqrt(rank) if config.get(f"{part}use_rslora") else 1.0)

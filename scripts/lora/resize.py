@@ -23,7 +23,7 @@ import numpy as np
 from scripts.core.errors import SettingError
 from scripts.core.events import Control, Report
 from scripts.lora.modules import LoraFile, LoraModule
-from scripts.lora.number_formats import decoded, to_precision
+from scripts.lora.number_formats import storable_alpha, to_precision
 from scripts.lora.ranks import KeptShare, Size, choose_rank, kept_share
 from scripts.lora.result_metadata import ModuleSize, result_metadata
 from scripts.lora.safetensors_writer import RawTensor
@@ -160,26 +160,17 @@ def _resize_module(
         if module.network_type == "dora":
             if kept_share(values, rank) < 1 - NOTHING_LOST**2 / 2:
                 module.factors()  # says why this cannot be done
-            tensors["dora_scale"] = _magnitude(module, dtype)
+            tensors["dora_scale"] = to_precision(module.read("dora_scale"), dtype)
         if _stays(module, size, rank):
             rank, pair = module.rank, (None, None)
         else:
             pair = found.truncated(rank)
         alpha = scale * rank if alpha_of_all is None else alpha_of_all
-        stored, alpha = _storable_alpha(alpha, rank, dtype)
+        alpha = storable_alpha(alpha, rank, dtype)
         tensors |= _factors_as_stored(module, pair, scale * rank / alpha, dtype)
-        tensors["alpha"] = stored
+        tensors["alpha"] = to_precision(np.float32(alpha), dtype)
         results.append(_ResizedModule(module, values, rank, alpha, tensors))
     return results
-
-
-def _storable_alpha(alpha: float, rank: int, dtype: str) -> tuple[RawTensor, float]:
-    """The alpha as `dtype` can hold it; one that it cannot hold at all becomes the rank."""
-    stored = to_precision(np.float32(alpha), dtype)
-    rounded = float(decoded(memoryview(stored.data), dtype)[0])
-    if rounded == 0 or not math.isfinite(rounded):
-        return _storable_alpha(rank, rank, dtype)
-    return stored, rounded
 
 
 def _stays(module: LoraModule, size: Size, rank: int) -> bool:
@@ -189,13 +180,6 @@ def _stays(module: LoraModule, size: Size, rank: int) -> bool:
     return rank >= module.rank or (
         size.method is None and size.largest(module.is_conv) >= module.rank
     )
-
-
-def _magnitude(module: LoraModule, dtype: str) -> RawTensor:
-    array = module.read("dora_scale")
-    if array.ndim == 1:  # as PEFT has it: one for each output
-        array = array.reshape(-1, *[1] * (len(module.shape) - 1))
-    return to_precision(array, dtype)
 
 
 def _factors_as_stored(

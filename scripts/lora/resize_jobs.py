@@ -113,7 +113,7 @@ def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
             taken.add(output)
         jobs.append(Job(path, sizes, outputs))
     for output in sorted(taken):
-        check_output_file(output, wanted, settings.overwrite)
+        check_output_file(output, [*settings.model, *wanted], settings.overwrite)
     return jobs
 
 

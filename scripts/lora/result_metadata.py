@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scripts.lora.factors import is_wide
 from scripts.lora.layer_keys import stated_family
 from scripts.lora.peft_alpha import PEFT_CONFIG
 from scripts.models.families import FAMILIES
@@ -32,11 +33,6 @@ class ModuleSize:
     shape: tuple[int, ...]
     rank: int
     alpha: float
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether it is a convolution wider than 1x1, which has sizes of its own."""
-        return any(side > 1 for side in self.shape[2:])
 
 
 def result_metadata(
@@ -60,7 +56,7 @@ def result_metadata(
     metadata["ss_network_dim"] = common(size.rank for size in plain)
     metadata["ss_network_alpha"] = common(float(size.alpha) for size in plain)
     arguments = _arguments(source.get("ss_network_args", ""))
-    wide = [size for size in sizes if size.is_wide]
+    wide = [size for size in sizes if is_wide(size.shape)]
     if wide:
         arguments["conv_dim"] = common(size.rank for size in wide)
         arguments["conv_alpha"] = common(float(size.alpha) for size in wide)

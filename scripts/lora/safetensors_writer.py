@@ -12,12 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scripts.core.safetensors_header import BYTES_PER_ITEM
-
+DTYPES = (  # in the order of the safetensors package
+    "U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "F8_E4M3", "F8_E5M2",
+    "I8", "U8", "BOOL",
+)  # fmt: skip
+HASHES = ("sshs_model_hash", "sshs_legacy_hash")  # their keys in the metadata
 LEGACY_WINDOW = (0x100000, 0x110000)  # the bytes that A1111's old short hash covers
 
 
@@ -49,11 +53,20 @@ def hashes(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> dic
     sshs_model_hash: SHA-256 of all bytes after the header. sshs_legacy_hash: the first 8 digits
     of the SHA-256 of bytes 0x100000 to 0x110000 of the file with the ss_* metadata alone.
     """
-    training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
-    position = len(_header(tensors, training))
-    whole, window = hashlib.sha256(), hashlib.sha256()
-    for key in _order(tensors):
-        data = memoryview(tensors[key].data)
+    start = len(_header(tensors, of_training(metadata)))
+    return hashes_of((tensors[key].data for key in _order(tensors)), start)
+
+
+def of_training(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The ss_* entries, which the header has for which sshs_legacy_hash is made."""
+    return {key: value for key, value in metadata.items() if key.startswith("ss_")}
+
+
+def hashes_of(pieces: Iterable[bytes | memoryview], start: int) -> dict[str, str]:
+    """The same for the bytes behind a header that is `start` bytes long with ss_* alone."""
+    position, whole, window = start, hashlib.sha256(), hashlib.sha256()
+    for piece in pieces:
+        data = memoryview(piece)
         whole.update(data)
         begin, end = (min(max(edge - position, 0), len(data)) for edge in LEGACY_WINDOW)
         window.update(data[begin:end])
@@ -62,8 +75,8 @@ def hashes(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> dic
 
 
 def _order(tensors: Mapping[str, RawTensor]) -> Iterator[str]:
-    """The order that the safetensors package gives: wide formats first, then by name."""
-    return iter(sorted(tensors, key=lambda key: (-BYTES_PER_ITEM[tensors[key].dtype], key)))
+    """The order that the safetensors package gives: by format, then by name."""
+    return iter(sorted(tensors, key=lambda key: (DTYPES.index(tensors[key].dtype), key)))
 
 
 def _header(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> bytes:
@@ -78,6 +91,11 @@ def _header(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> by
             "data_offsets": [position, position + size],
         }
         position += size
+    return packed_header(content)
+
+
+def packed_header(content: Mapping[str, Any]) -> bytes:
+    """The beginning of a file whose header holds this: the length and the JSON text."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text

@@ -54,12 +54,17 @@ class TensorFile(Protocol):
 def open_tensors(path: Path | str) -> TensorFile:
     """The file at `path`, safetensors or of torch: the content decides, not the ending.
 
-    Raises SuiteError when it is missing, broken, cut off, no model file, or holds program code.
+    Raises SuiteError when it is missing, broken, cut off, no model file, or holds program code or
+    numbers of an unknown kind.
     """
     path = Path(path)
-    if read_head(path).layout == "ckpt":
-        return _TorchFile(path)
-    return _SafetensorsFile(path)
+    file = (_TorchFile if read_head(path).layout == "ckpt" else _SafetensorsFile)(path)
+    unknown = sorted(set(file.dtypes.values()) - set(BYTES_PER_ITEM))
+    if unknown:
+        file.close()
+        raise SuiteError(f"{path.name} holds numbers of an unknown kind ({unknown[0]}). Choose "
+                         "another file.")  # fmt: skip
+    return file
 
 
 class _Open:
@@ -74,18 +79,10 @@ class _Open:
         raise NotImplementedError
 
     def read(self, name: str) -> np.ndarray:
-        return self._decoded(name, self.raw(name)).reshape(self.shapes[name])
+        return decoded(self.raw(name), self.dtypes[name]).reshape(self.shapes[name])
 
     def read_part(self, name: str, begin: int, count: int) -> np.ndarray:
-        return self._decoded(name, self.raw(name, begin, count))
-
-    def _decoded(self, name: str, data: memoryview) -> np.ndarray:
-        dtype = self.dtypes[name]
-        try:
-            return decoded(data, dtype)
-        except KeyError as error:
-            raise SuiteError(f"{self.path.name} holds numbers of an unknown kind ({dtype}). "
-                             "Choose another file.") from error  # fmt: skip
+        return decoded(self.raw(name, begin, count), self.dtypes[name])
 
     def __enter__(self) -> Any:
         return self
@@ -114,7 +111,7 @@ class _SafetensorsFile(_Open):
 
     def raw(self, name: str, begin: int = 0, count: int | None = None) -> memoryview:
         info = self._infos[name]
-        width = BYTES_PER_ITEM.get(info.dtype, 1)
+        width = BYTES_PER_ITEM[info.dtype]
         size = info.end - info.begin if count is None else count * width
         memory = np.empty(size, dtype=np.uint8)
         place = memoryview(memory)

@@ -5,6 +5,7 @@ NumPy lets go of Python's lock while it computes and reads, so threads are enoug
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +19,15 @@ R = TypeVar("R")
 
 
 def in_threads(
-    work: Callable[[T], R], items: Sequence[T], stage: str, report: Report, control: Control
+    work: Callable[[T], R],
+    items: Sequence[T],
+    stage: str,
+    report: Report,
+    control: Control,
+    most: int | None = None,
 ) -> Iterator[R]:
-    """The results of `work` for all items, in their order; as many at a time as there are cores.
+    """The results of `work` for all items, in their order; as many at a time as there are cores,
+    but no more than `most`, for work that takes much memory.
 
     Only a few results wait to be taken, so the caller decides what stays in memory. A stage event
     tells of each one.
@@ -28,7 +35,7 @@ def in_threads(
     Raises Cancelled when a stop is asked for, and whatever the work raises.
     """
     report(Stage(stage, 0, len(items)))
-    workers = os.cpu_count() or 1
+    workers = min(os.cpu_count() or 1, most or math.inf)
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[R]] = deque()
     rest = iter(items)

@@ -129,6 +129,7 @@ def _when(known: Mapping[str, str]) -> Iterator[str]:
     try:
         began, ended = (float(known[f"ss_training_{end}_at"]) for end in ("started", "finished"))
         day = datetime.fromtimestamp(ended).date().isoformat()
+        minutes = max(1, round((ended - began) / 60))
     except (KeyError, ValueError, OverflowError, OSError):
         return
-    yield f"Finished on {day} after {max(1, round((ended - began) / 60))} min."
+    yield f"Finished on {day} after {minutes} min."

@@ -158,6 +158,7 @@ def _rebuild_parameter(data: object, *rest: object) -> object:
 REBUILD = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor,  # of fp8
     "torch._utils._rebuild_parameter": _rebuild_parameter,
 }
 

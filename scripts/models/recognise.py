@@ -106,7 +106,7 @@ def recognise(path: Path | str, vae: Path | None = None) -> BaseModel:
     head = read_head(path)
     family, shape = family_and_shape(path, head)
     _check_parts(path, family, shape, vae)
-    prediction = _prediction(path, family, head)
+    prediction = prediction_of(path, family, head)
     return _model(path, family, head.layout, prediction, shape, path.stat().st_size)
 
 
@@ -233,7 +233,7 @@ def _check_parts(path: Path, family: Family, shape: ModelShape, vae: Path | None
                      f"{remedy}.")  # fmt: skip
 
 
-def _prediction(path: Path, family: Family, head: FileHead) -> Prediction:
+def prediction_of(path: Path, family: Family, head: FileHead) -> Prediction:
     """From marker tensors, else the metadata, else (as a guess) the name of the file."""
     zero_snr = True if "ztsnr" in head.shapes else None
     if "v_pred" in head.shapes:

@@ -10,7 +10,7 @@ from typing import Any
 from scripts.core.declare import build, notes_on, setting
 from scripts.core.errors import SettingError
 from scripts.core.files import as_safetensors
-from scripts.settings.resize import METHODS, USUAL_PARAM, dynamic_error
+from scripts.settings.resize import METHODS, USUAL_PARAM, check_dynamic
 from scripts.settings.train_reading import read_precision
 
 NOT_NEEDED = {  # keys of sd-scripts' extraction
@@ -121,13 +121,5 @@ def _check_together(settings: ExtractSettings) -> list[SettingError]:
     if settings.save_to is None:
         errors.append(SettingError("save_to", "Where to save the result is not said. Choose a name "
                                    "for the new file."))  # fmt: skip
-    method, param = settings.dynamic_method, settings.dynamic_param
-    if method is None and param is not None:
-        errors.append(SettingError("dynamic_method", "A dynamic value is given, but no method. "
-                                   f"Choose one of: {', '.join(METHODS)}."))  # fmt: skip
-    elif method is not None and param is None:
-        errors.append(SettingError("dynamic_param", f"{method} needs its number. Give one, such as "
-                                   f"{8 if method == 'sv_ratio' else 0.95}."))  # fmt: skip
-    elif method is not None and (error := dynamic_error(method, param)):
-        errors.append(error)
-    return errors
+    params = () if settings.dynamic_param is None else (settings.dynamic_param,)
+    return errors + check_dynamic(settings.dynamic_method, params)

@@ -16,7 +16,7 @@ from scripts.settings.train_reading import read_precision
 AUTO, EXACT = "auto", "exact"
 NOT_NEEDED = {  # keys of sd-scripts' merge commands
     "precision": "sums are always made in float32, and singular values in float64.",
-    "concat": "the sum is always exact where the rank allows; new_rank = exact asks for that.",
+    "concat": "new_rank = exact gives its result; not set, 99 % of the sum is kept.",
     "shuffle": "it has no effect on the sum.",
     "no_metadata": "the metadata say what was merged.",
     "device": "no graphics card is needed.",

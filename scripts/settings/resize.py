@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,20 @@ def _check_together(settings: ResizeSettings) -> list[SettingError]:
         if rank < 1:
             errors.append(SettingError("new_rank", f"A size of {rank} is not possible: it must be "
                                        "1 or more."))  # fmt: skip
-    return errors + _check_dynamic(settings)
-
-
-def _check_dynamic(settings: ResizeSettings) -> list[SettingError]:
     method, params = settings.dynamic_method, settings.dynamic_param
+    return errors + check_dynamic(method, params, needed=settings.queue is None)
+
+
+def check_dynamic(
+    method: str | None, params: Sequence[float], needed: bool = True
+) -> list[SettingError]:
+    """What is wrong with a dynamic method and its numbers; `needed`: there must be one."""
     if method is None:
         if params:
             return [SettingError("dynamic_method", "A dynamic value is given, but no method. "
                                  f"Choose one of: {', '.join(METHODS)}.")]  # fmt: skip
         return []
-    if not params and settings.queue is None:
+    if not params and needed:
         return [SettingError("dynamic_param", f"{method} needs its number. Give one, such as "
                              f"{8 if method == 'sv_ratio' else 0.95}.")]  # fmt: skip
     return [error for error in (dynamic_error(method, param) for param in params) if error]

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scripts.core.declare import read_float, read_int, show_value
+from scripts.core.declare import read_float, read_int, read_path, show_value
 
 
 def read_paths(raw: Any) -> tuple[Path, ...]:
     """Files from a list, or one file from a text (whose commas may belong to its name)."""
     items = raw if isinstance(raw, list | tuple) else [raw]
-    names = [str(item).strip().strip('"') for item in items]
-    if not all(names):  # as a path it would be the current folder
+    if not all(str(item).strip().strip('"') for item in items):  # it would be the current folder
         raise ValueError("An empty name is given in place of a file. Choose the file.")
-    return tuple(Path(name).expanduser() for name in names)
+    return tuple(read_path(str(item)) for item in items)
 
 
 def read_numbers(raw: Any) -> tuple[float, ...]:

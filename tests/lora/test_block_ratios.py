@@ -79,6 +79,15 @@ def test_three_lists_and_curves():
     assert [one_curve.of(name) for name in (SDXL_MID, SDXL_OUT00)] == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("text", ["reverse linear", "Reverse Linear+0.25", "reverse_linear + 0.25"])
+def test_a_curve_of_two_words_may_have_a_space(text):
+    ratios, shift = read_block_ratios(text, "sd1"), 0.25 if "+" in text else 0
+    assert ratios.of(IN04) == pytest.approx(1 - 4 / 11 + shift)
+    assert ratios.of(OUT11) == pytest.approx(shift)
+    side = read_block_ratios(f"1/{text}/1", "sdxl")
+    assert side.of(SDXL_MID) == pytest.approx(0.5 + shift)
+
+
 def test_the_middle_of_sdxl_has_one_number_or_three():
     conv = f"{UNET}middle_block_2_in_layers_2"
     ratios = read_block_ratios("1/0.3/1", "sdxl")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lora_models import DATA
+from lora_models import DATA, weight_change
 from random_loras import CONV, KINDS, LINEAR, WIDE, flat, write_random_lora
 
 from scripts.drawing.lora_versions import open_versions, read_factors, shapes_of
@@ -37,7 +37,7 @@ def test_the_change_is_the_one_in_the_file(parts, tmp_path, naming, seed):
     factors = read_factors(version, places)
     network = LoRANetwork.of_factors(factors, unet, text_encoders, base.family, "loras")
     try:
-        changes = {name: layer.weight_change() for name, layer in network.layers()}
+        changes = {name: weight_change(layer) for name, layer in network.layers()}
         assert changes.keys() == truth.keys()
         for name, change in changes.items():
             expected = flat(truth[name])

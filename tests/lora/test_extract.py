@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +21,7 @@ from scripts.core.errors import Cancelled, SettingErrors, SuiteError
 from scripts.core.events import Control, Facts, Note
 from scripts.core.safetensors_header import read_header
 from scripts.extract_lora import main
+from scripts.lora import extract as extract_module
 from scripts.lora.checkpoint_keys import ATTENTION, RESNET, TEXT_ENCODER, open_checkpoint
 from scripts.lora.extract import extract
 from scripts.lora.merge_checkpoint import merge_into_checkpoint
@@ -163,6 +167,19 @@ def test_sd2(tmp_path):
     assert read_header(path).metadata["ss_base_model_version"] == "sd_v2"
 
 
+@pytest.mark.parametrize("told", ["name", "metadata"])
+def test_of_models_that_predict_v_the_metadata_say_so(told, tmp_path):
+    org = tiny_sd2(tmp_path).rename(tmp_path / ("v2-1_768.safetensors" if told == "name" else "o"))
+    tuned = changed(org, tmp_path / "tuned.safetensors", "attn1.to_q")
+    if told == "metadata":
+        save_file(load_file(tuned), tuned,
+                  {**read_header(org).metadata, "modelspec.prediction_type": "v"})  # fmt: skip
+    run(org, tuned, tmp_path / "lora.safetensors", dim=1)
+    metadata = read_header(tmp_path / "lora.safetensors").metadata
+    assert (metadata["ss_base_model_version"], metadata["ss_v2"]) == ("sd_v2_v", "True")
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v2-768-v/lora"
+
+
 def test_diffusers_makes_the_tuned_model_of_it(base, tmp_path):
     from scripts.models.load import load_unet
     from scripts.models.recognise import recognise
@@ -257,6 +274,27 @@ def test_the_metadata_are_true(base, tmp_path):
     data = path.read_bytes()[read_header(path).data_start :]
     assert metadata["sshs_model_hash"] == hashlib.sha256(data).hexdigest()
     assert {info.dtype for info in read_header(path).tensors.values()} == {"BF16"}
+
+
+def test_many_cores_do_not_take_many_layers_into_memory_at_once(base, tmp_path, monkeypatch):
+    tuned = changed(base, tmp_path / "tuned.safetensors")
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def counted(*arguments):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.002)
+        with lock:
+            at_once -= 1
+        return difference(*arguments)
+
+    difference = extract_module._difference
+    monkeypatch.setattr(extract_module, "_difference", counted)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    run(base, tuned, tmp_path / "lora.safetensors", dim=2)
+    assert 1 < most <= extract_module.AT_ONCE
 
 
 def test_mistakes_are_a_sentence_and_write_nothing(base, tmp_path):

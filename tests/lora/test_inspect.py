@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -14,13 +15,16 @@ import torch
 from random_loras import CONV, WIDE, write_random_lora
 from safetensors.torch import load_file, save_file
 
+from scripts.core.errors import SuiteError
 from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
 from scripts.inspect_lora import main
-from scripts.lora.inspect import facts_of
+from scripts.lora import edit_metadata
+from scripts.lora.inspect import check_hashes, facts_of
 from scripts.lora.modules import open_lora
 from scripts.lora.number_formats import to_precision
 from scripts.lora.resize_jobs import resize
+from scripts.lora.safetensors_writer import packed_header
 from scripts.lora.spectrum import knee, spectrum
 from scripts.lora.tensor_files import write_tensors
 from scripts.lora.training_words import common_tags, training_in_words, trigger_words
@@ -111,6 +115,9 @@ def test_trigger_words_stand_in_nearly_every_caption_of_a_folder():
         assert trigger_words({"ss_tag_frequency": odd}) == []
     assert training_in_words({}) == []
     assert training_in_words({"ss_training_finished_at": "x", "ss_dataset_dirs": "[]"}) == []
+    for odd in ("nan", "inf", "-inf"):
+        times = {"ss_training_started_at": odd, "ss_training_finished_at": "1700000000.0"}
+        assert training_in_words(times) == []
 
 
 @pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
@@ -188,6 +195,23 @@ def test_what_is_wrong_is_said(tmp_path):
     assert "F64" in saved(**{key: tensor.double() for key, tensor in state.items()})
 
 
+def test_numbers_of_an_unknown_kind_are_told_and_fp8_of_torch_is_read(tmp_path):
+    state, path = load_file(TRAINED), tmp_path / "lora.safetensors"
+    key = next(key for key in state if key.endswith("lora_up.weight"))
+    save_file(state | {key: state[key].to(torch.float8_e4m3fn)}, path)
+    path.write_bytes(path.read_bytes().replace(b'"F8_E4M3"', b'"F8_E8M0"'))
+    with pytest.raises(SuiteError, match=r"safetensors holds numbers of an unknown kind \(F8"):
+        open_lora(path)
+    torch.save(state | {key: state[key].to(torch.complex64)}, tmp_path / "lora.pt")
+    with pytest.raises(SuiteError, match=r"lora\.pt holds numbers of an unknown kind \(torch\.c"):
+        open_lora(tmp_path / "lora.pt")
+    for kind in (torch.float8_e4m3fn, torch.float8_e5m2):
+        torch.save(state | {key: state[key].to(kind)}, tmp_path / "lora.pt")
+        with open_lora(tmp_path / "lora.pt") as lora:
+            read = lora.file.read(key)
+        np.testing.assert_array_equal(read, state[key].to(kind).float().numpy())
+
+
 def test_metadata_that_the_tensors_belie_are_told(tmp_path):
     state, path = load_file(TRAINED), tmp_path / "lora.safetensors"
     for metadata, sentence in (
@@ -216,11 +240,12 @@ def test_bytes_behind_the_tensors_and_a_layer_under_two_names(tmp_path):
     assert problems_of(path).startswith("5 bytes behind its numbers belong to nothing")
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     twin = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight"
-    save_file({**state, twin: torch.zeros(state[f"{name}.lora_down.weight"].shape)}, path)
+    down = state[f"{name}.lora_down.weight"]
+    save_file({**state, twin: torch.zeros(down.shape)}, path)
     with open_lora(path) as lora:
-        assert len(lora.others) == 1 and len(lora.modules) == 264
+        assert lora.others == (twin,) and len(lora.modules) == 264
         kept = lora.modules[name].factors()[1]
-    assert bool(kept.any()) or twin in lora.modules[name].parts.values()
+    np.testing.assert_array_equal(kept, down.float().numpy())  # the first in the file
 
 
 def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
@@ -245,6 +270,15 @@ def test_metadata_are_edited_and_the_tensors_stay(tmp_path, capsys):
     for wrong in ("no_sign", "=x", "sshs_model_hash=1"):
         assert main([str(source), "--set", wrong]) == 1
     assert source.read_bytes() == before and not list(tmp_path.glob("*.part"))
+
+
+def test_a_source_that_goes_is_told_of_and_not_the_result(tmp_path, monkeypatch):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    source.write_bytes(TRAINED.read_bytes())
+    monkeypatch.setattr(edit_metadata, "check_free_space", lambda *_: source.unlink())
+    with pytest.raises(SuiteError, match=r"The file .*a\.safetensors cannot be read: No such file"):
+        edit_metadata.edit_metadata(source, {"a": "b"}, target)
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_is_all_that_is_printed_and_words_tell_the_same(tmp_path, capsys):
@@ -300,6 +334,27 @@ def test_the_old_short_hash_follows_the_metadata(tmp_path):
     del metadata["sshs_legacy_hash"], metadata["sshs_model_hash"]
     write_tensors(tmp_path / "again.safetensors", tensors, metadata)
     assert read_header(tmp_path / "again.safetensors").metadata == read_header(path).metadata
+
+
+def test_the_hashes_are_of_the_bytes_as_they_lie(tmp_path):
+    """Whatever order its writer chose: here narrow formats first, and two kinds of 16 bits."""
+    name, path = "lora_unet_mid_block_attentions_0_proj_in", tmp_path / "odd.safetensors"
+    parts = {"alpha": ("BF16", []), "lora_up.weight": ("F16", [4, 2]),
+             "lora_down.weight": ("F32", [2, 4])}  # fmt: skip
+    content, data = {}, b""
+    for part, (dtype, shape) in parts.items():
+        size = math.prod(shape) * (4 if dtype == "F32" else 2)
+        content[f"{name}.{part}"] = {"dtype": dtype, "shape": shape,
+                                     "data_offsets": [len(data), len(data) + size]}  # fmt: skip
+        data += bytes(range(size))
+    true = hashlib.sha256(data).hexdigest()
+    content["__metadata__"] = {"sshs_model_hash": true}
+    path.write_bytes(packed_header(content) + data)
+    with open_lora(path) as lora:
+        assert check_hashes(lora) == {"sshs_model_hash": {"stated": true, "ok": True}}
+    assert main([str(path), "--set", "ss_output_name=a"]) == 0
+    assert read_header(path).metadata == {"ss_output_name": "a", "sshs_model_hash": true}
+    assert path.read_bytes().endswith(data)
 
 
 @pytest.mark.parametrize(("path", "code"), [(LOCON, 0), (ROOT / "README.md", 1)])

@@ -55,7 +55,11 @@ def test_rewritten_reference_file_has_the_same_hashes_stored(tmp_path):
 
 
 def test_file_is_what_the_safetensors_package_writes(tmp_path):
-    state = {**small_state(), "ends": torch.arange(5, dtype=torch.float16)}
+    kinds = ("float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+             "float8_e4m3fn", "float8_e5m2")  # fmt: skip
+    ends = {f"end {n % 3}{kind}": torch.arange(5).to(getattr(torch, kind))
+            for n, kind in enumerate(kinds)}  # fmt: skip
+    state = small_state() | ends
     path = tmp_path / "own.safetensors"
     write_safetensors(path, raw_tensors(state), {"ss_comment": 'Größe "5" \\ \n 花'})
     assert path.read_bytes() == safetensors.torch.save(state, {"ss_comment": 'Größe "5" \\ \n 花'})

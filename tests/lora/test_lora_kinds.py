@@ -9,10 +9,13 @@ from lora_models import build_unet
 from peft.tuners.lora import LoraLayer
 from random_loras import flat
 
+from scripts.inspect_lora import main as inspect_main
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
 from scripts.lora.names import OriginalLayout
+from scripts.lora.peft_alpha import stated_alpha
 from scripts.lora.targets import unet_targets
+from scripts.merge_lora import main as merge_main
 
 
 @pytest.mark.parametrize(
@@ -47,9 +50,21 @@ def test_names_of_sdxl_by_its_paths_become_those_of_the_original_layout(tiny_sdx
             assert list(found.layers) == [target.name]
 
 
+@pytest.mark.parametrize(("config", "alpha"), [
+    ({"lora_alpha": 6, "alpha_pattern": {"*": 2}}, 6),
+    ({"lora_alpha": 6, "alpha_pattern": ["to_q"]}, 6),
+    ({"lora_alpha": 6, "alpha_pattern": {"*": 2, "to_q": 3}}, 3),
+    ({"lora_alpha": float("nan")}, None),
+    ({"lora_alpha": "6"}, None),
+])  # fmt: skip
+def test_odd_configs_of_peft_break_nothing(config, alpha):
+    assert stated_alpha(config, "base_model.model.mid_block.to_q.lora_A.weight", 4) == alpha
+
+
 @pytest.mark.parametrize("rslora", [False, True])
 def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
-    """peft's own get_delta_weight says what ΔW is; its config holds one alpha and an exception."""
+    """peft's own get_delta_weight says what ΔW is; its config holds one alpha and an exception.
+    A merge of it alone and a copy with other metadata, which lie elsewhere, have the same ΔW."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -59,10 +74,15 @@ def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
     model.save_pretrained(str(tmp_path))
     layers = {name: module for name, module in model.named_modules()
               if isinstance(module, LoraLayer)}  # fmt: skip
-    with open_lora(tmp_path / "adapter_model.safetensors") as lora:
-        assert len(lora.modules) == len(layers)
-        for path, layer in layers.items():
-            name = path.removeprefix("base_model.model.").replace(".", "_")
-            up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
-            whole = layer.get_delta_weight("default").detach().numpy()
-            np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)
+    adapter = tmp_path / "adapter_model.safetensors"
+    merged, edited = tmp_path / "new" / "merged.safetensors", tmp_path / "new" / "e.safetensors"
+    assert merge_main(["--models", str(adapter), "--ratios", "1", "--save_to", str(merged)]) == 0
+    assert inspect_main([str(adapter), "--set", "a=b", "--save_to", str(edited)]) == 0
+    for file in (adapter, merged, edited):
+        with open_lora(file) as lora:
+            assert len(lora.modules) == len(layers)
+            for path, layer in layers.items():
+                name = path.removeprefix("base_model.model.").replace(".", "_")
+                up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
+                whole = layer.get_delta_weight("default").detach().numpy()
+                np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)

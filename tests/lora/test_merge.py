@@ -28,6 +28,8 @@ from scripts.core.events import Control
 from scripts.lora.merge import merge_loras
 from scripts.lora.merge_metadata import agreed
 from scripts.lora.module_sums import auto_rank
+from scripts.lora.modules import open_lora
+from scripts.lora.training_words import training_in_words, trigger_words
 from scripts.settings.merge import read_merge_settings
 
 MERGE = DATA / "merge"
@@ -133,6 +135,42 @@ def test_ratio_one_and_zero_give_the_file_back(new_rank, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.parametrize("new_rank", ["auto", "exact"])
+@pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
+def test_ratio_one_and_zero_keep_what_any_file_does(naming, new_rank, tmp_path):
+    generator = np.random.default_rng(11)
+    other = write_plain(tmp_path / "other.safetensors")
+    for number in range(6):
+        source = tmp_path / f"in.{'pt' if number % 3 == 2 else 'safetensors'}"
+        truth = write_random_lora(source, generator, naming)
+        path, _ = merge(models=[source, other], ratios=[1, 0], save_to=tmp_path / "same",
+                        new_rank=new_rank, overwrite=True)  # fmt: skip
+        with open_lora(path) as lora:
+            assert set(lora.modules) == set(truth)
+            for name, module in lora.modules.items():
+                up, down, scale = module.factors()
+                near = {"rtol": 1e-5, "atol": 1e-5 * np.abs(truth[name]).max()}
+                np.testing.assert_allclose(scale * up @ down, flat(truth[name]), **near)
+
+
+@pytest.mark.parametrize("size", [1e-3, 5e-5])
+def test_one_alpha_for_layers_of_other_dims_costs_fp16_little(size, tmp_path):
+    """A layer of dim 4 beside layers of dim 132 gets the alpha 132."""
+    to_q, to_k, to_v = (LINEAR.replace("to_q", end) for end in ("to_q", "to_k", "to_v"))
+    paths = [tmp_path / "large.safetensors", tmp_path / "small.safetensors"]
+    for path, rank, names in zip(paths, (128, 4), ((to_q, to_v), (to_q, to_v, to_k)), strict=True):
+        state = {}
+        for name in names:
+            state |= load_file(write_plain(path, name, out=320, rest=320, rank=rank))
+        if to_k in names:
+            state[f"{to_k}.lora_up.weight"] *= size
+        save_file({key: tensor.half() for key, tensor in state.items()}, path)
+    path, _ = merge(models=paths, ratios=[1, 1], save_to=tmp_path / "sum", new_rank="exact")
+    before, (after, rank, alpha) = read_deltas(paths[1])[to_k][0], read_deltas(path)[to_k]
+    assert (rank, alpha) == (4, 132)
+    assert np.linalg.norm(after - before) < 5e-3 * np.linalg.norm(before)
+
+
 def test_auto_is_the_smallest_rank_that_keeps_99_percent():
     generator = np.random.default_rng(0)
     values = [np.sort(generator.exponential(size=size))[::-1] for size in (5, 9, 12)]
@@ -212,6 +250,31 @@ def test_what_the_metadata_tell(tmp_path):
 def test_agreed_metadata_survive_a_file_without_any():
     assert agreed([{"ss_clip_skip": "2"}, {}]) == {"ss_clip_skip": "2"}
     assert agreed([{"ss_clip_skip": "2"}, {"ss_clip_skip": "1"}]) == {}
+
+
+def test_what_one_training_was_is_not_told_of_the_sum_of_two(tmp_path):
+    tags = {"10_sofa": {"cat": 10, "sofa": 5}}
+    metadata = {
+        "ss_tag_frequency": json.dumps(tags), "ss_dataset_dirs": '{"10_sofa": {"img_count": 10}}',
+        "ss_num_train_images": "100", "ss_steps": "1000", "ss_epoch": "10", "ss_seed": "1",
+        "ss_optimizer": "AdamW", "ss_learning_rate": "1e-4", "ss_training_comment": "mine",
+        "ss_sd_model_name": "base", "ss_resolution": "(512, 512)", "ss_clip_skip": "2",
+        "modelspec.author": "me",
+    }  # fmt: skip
+    full = write_plain(tmp_path / "full.safetensors", metadata=metadata)
+    bare = write_plain(tmp_path / "bare.safetensors", seed=1)
+    for models, author in (([full, bare], None), ([full, full], "me")):
+        path, _ = merge(models=models, save_to=tmp_path / "sum", overwrite=True)
+        found = metadata_of(path)
+        assert (found["ss_sd_model_name"], found["ss_clip_skip"]) == ("base", "2")
+        assert found["ss_resolution"] == "(512, 512)" and found.get("modelspec.author") == author
+        comment = found["ss_training_comment"]
+        assert comment.startswith("merged 0.5 x full") and "mine" not in comment
+        assert training_in_words(found) == ["Made with the base model base.", f"Comment: {comment}",
+                                            "With clip skip 2."]  # fmt: skip
+        assert trigger_words(found) == [("cat", 10 * models.count(full))]
+    path, _ = merge(models=[full], ratios=[0.5], save_to=tmp_path / "half")
+    assert "1000 steps, epochs: 10." in training_in_words(metadata_of(path))
 
 
 def test_bad_inputs_are_one_sentence_and_leave_nothing(tmp_path):
@@ -327,6 +390,7 @@ def test_how_numbers_may_be_written(name, raw, expected):
     ({"ratios": True}, '"true" is not a number'),
     ({"ratios": {"b": 2}}, "\"{'b': 2}\" is not a number"),
     ({"new_rank": True}, '"true" is no size'),
+    ({"models": ["a", "C:\new.safetensors"]}, "A backslash and the letter behind it"),
     ({"sd_model": "base.safetensors", "new_rank": 4}, "new_rank is for a LoRA as the result"),
 ])  # fmt: skip
 def test_settings_that_mean_nothing_are_refused(values, message):

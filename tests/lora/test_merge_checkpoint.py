@@ -4,9 +4,11 @@ the model, and not another byte changed."""
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +156,33 @@ def test_a_dora_is_merged_exactly(by_output, tmp_path):
     assert torch.allclose(load_file(path)[place.key].double(), expected, atol=1e-6)
 
 
+def test_a_dora_by_peft_is_merged_as_peft_merges_it(tmp_path):
+    """On Linear layers and on convolutions, whose magnitudes PEFT keeps as (1, out, 1, 1)."""
+    from peft import LoraConfig, get_peft_model
+
+    from scripts.models.load import load_unet
+    from scripts.models.recognise import recognise
+
+    base = in_precision(SD1, torch.float32, tmp_path / "base.safetensors")
+    torch.manual_seed(0)
+    wrapped = ["to_q", "proj_in", "conv1", "conv_shortcut"]
+    config = LoraConfig(r=2, lora_alpha=3, target_modules=wrapped, use_dora=True,
+                        init_lora_weights=False)  # fmt: skip
+    model = get_peft_model(load_unet(recognise(base)), config)
+    for name, parameter in model.named_parameters():
+        if "magnitude" in name:
+            parameter.data *= 0.5 + torch.rand_like(parameter)
+    model.save_pretrained(str(tmp_path))
+    path, _ = merge(models=[tmp_path / "adapter_model.safetensors"], ratios=[1], sd_model=base,
+                    save_to=tmp_path / "merged")  # fmt: skip
+    ours, before = (load_unet(recognise(file)).state_dict() for file in (path, base))
+    theirs = model.merge_and_unload().state_dict()
+    changed = {name for name in before if not torch.equal(before[name], theirs[name])}
+    assert {name.split(".")[-2] for name in changed} == set(wrapped)
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=2e-6)
+
+
 def test_a_pruned_checkpoint_and_what_it_lacks(tmp_path):
     whole = load_file(SD1)
     kept = {key: tensor for key, tensor in whole.items()
@@ -235,6 +264,27 @@ def test_a_disk_that_gets_full_leaves_the_older_file(where, tmp_path, monkeypatc
     assert len(calls) > (100 if where == "write" else 0)
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
     assert older.read_bytes() == b"precious"
+
+
+def test_a_base_that_goes_is_told_of_and_not_the_result(tmp_path, monkeypatch):
+    """As when the stick that it lies on is pulled out in the middle."""
+    base = in_precision(SD1, torch.float16, tmp_path / "base.safetensors")
+    real, reads = Path.open, []
+
+    class Going(io.FileIO):
+        def readinto(self, data):
+            reads.append(len(data))
+            if len(reads) > 20:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().readinto(data)
+
+    def going(self, mode="r", buffering=-1, **options):
+        return Going(self) if (self, buffering) == (base, 0) else real(self, mode, buffering)
+
+    monkeypatch.setattr(Path, "open", going)
+    with pytest.raises(SuiteError, match=r"base\.safetensors cannot be read: Input/output error"):
+        merge(models=[LORA], sd_model=base, save_to=tmp_path / "merged")
+    assert len(reads) > 20 and list(tmp_path.iterdir()) == [base]
 
 
 def test_a_merged_checkpoint_can_be_merged_into_again(tmp_path):

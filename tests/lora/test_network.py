@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from lora_models import DATA, STABLE_DIFFUSION, STABLE_DIFFUSION_XL
+from lora_models import DATA, STABLE_DIFFUSION, STABLE_DIFFUSION_XL, weight_change
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -31,7 +31,7 @@ def randomise(network: LoRANetwork, seed: int = 7) -> None:
 
 
 def changes(network: LoRANetwork) -> dict[str, torch.Tensor]:
-    return {name: layer.weight_change() for name, layer in network.layers()}
+    return {name: weight_change(layer) for name, layer in network.layers()}
 
 
 def test_parameters_are_the_loras_alone_and_the_models_are_frozen(tiny_sd15, settings):

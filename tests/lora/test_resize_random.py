@@ -71,12 +71,13 @@ def test_eight_files_each(seed, tmp_path):
             assert len(before) > 1 or len(results[is_conv]) <= 1
 
 
+@pytest.mark.parametrize("naming", ["kohya", "peft", "diffusers"])
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
-def test_to_the_same_size_again_changes_no_bit(dtype, tmp_path):
+def test_to_the_same_size_again_changes_no_bit(dtype, naming, tmp_path):
     generator = np.random.default_rng(5)
     for _ in range(5):
         first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-        write_random_lora(tmp_path / "in.safetensors", generator)
+        write_random_lora(tmp_path / "in.safetensors", generator, naming)
         once = resize(tmp_path / "in.safetensors", Size(2), dtype, first)
         again = resize(first, Size(2), dtype, second)
         assert {key: bytes(tensor.data) for key, tensor in once.tensors.items()} == {
