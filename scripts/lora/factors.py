@@ -71,6 +71,8 @@ def read_layer(parts: Shapes, kernel: tuple[int, ...]) -> Layer:
             largest = min(sides(shape))
             if not min(full_rank, largest):
                 raise OddParts("a side of length 0")
+            if "dora_scale" in parts and math.prod(parts["dora_scale"]) not in shape[:2]:
+                raise OddParts("a magnitude that is neither one for each output nor each input")
             return Layer(kind, shape, rank, min(full_rank, largest), weights)
     return Layer("unknown", (), None, 0, weights)
 
@@ -111,14 +113,14 @@ def _loha_shape(parts: Shapes, kernel: tuple[int, ...]) -> Sizes:
     first, second, third, fourth = (parts[f"hada_w{end}"] for end in ("1_a", "1_b", "2_a", "2_b"))
     if "hada_t1" in parts:
         core, other = parts["hada_t1"], parts["hada_t2"]
-        for sides in ((first[0], core[0]), (third[0], other[0]), (fourth[0], other[1]),
-                      (first[1], third[1]), (second[1], fourth[1])):  # fmt: skip
-            _same(*sides)
+        for pair in ((first[0], core[0]), (third[0], other[0]), (fourth[0], other[1]),
+                     (first[1], third[1]), (second[1], fourth[1])):  # fmt: skip
+            _same(*pair)
         shape = (first[1], second[1], *core[2:])
         return shape, _same(second[0], core[1]), first[0] * third[0]
     rank = _same(first[1], second[0])
-    for sides in ((third[1], fourth[0]), (third[0], first[0]), (fourth[1], second[1])):
-        _same(*sides)
+    for pair in ((third[1], fourth[0]), (third[0], first[0]), (fourth[1], second[1])):
+        _same(*pair)
     return _unfolded(first[0], second[1], kernel), rank, rank * third[1]
 
 

@@ -8,7 +8,9 @@ import torch
 from lora_models import build_unet
 from peft.tuners.lora import LoraLayer
 from random_loras import flat
+from safetensors.torch import save_file
 
+from scripts.core.errors import SuiteError
 from scripts.inspect_lora import main as inspect_main
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
@@ -86,3 +88,20 @@ def test_alpha_of_a_file_by_peft_is_that_of_its_config(rslora, tmp_path):
                 up, down, scale = lora.modules[f"lora_unet_{name}"].factors()
                 whole = layer.get_delta_weight("default").detach().numpy()
                 np.testing.assert_allclose(scale * up @ down, flat(whole), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("magnitude", "fits"), [(6, True), (8, True), (5, False)])
+def test_a_magnitude_is_one_for_each_output_or_input(magnitude, fits, tmp_path):
+    name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    shapes = {"lora_up.weight": (6, 2), "lora_down.weight": (2, 8), "dora_scale": (magnitude,)}
+    path = tmp_path / "dora.safetensors"
+    save_file({f"{name}.{part}": torch.ones(shape) for part, shape in shapes.items()}, path)
+    if fits:
+        with open_lora(path) as lora:
+            assert lora.modules[name].network_type == "dora"
+    else:
+        with (
+            pytest.raises(SuiteError, match="the parts of .* do not fit together"),
+            open_lora(path),
+        ):
+            pass
