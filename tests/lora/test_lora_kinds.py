@@ -101,7 +101,7 @@ def test_a_magnitude_is_one_for_each_output_or_input(magnitude, fits, tmp_path):
             assert lora.modules[name].network_type == "dora"
     else:
         with (
-            pytest.raises(SuiteError, match="the parts of .* do not fit together"),
+            pytest.raises(SuiteError, match=r"the parts of .* do not fit together"),
             open_lora(path),
         ):
             pass
