@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from picture_folders import draw_pictures
 
 # Tiny models gain nothing from threads, and several threads on a busy machine wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell that starts us in the background has Ctrl+C ignored, also by all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["skip_guard"]
 

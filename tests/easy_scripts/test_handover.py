@@ -25,6 +25,7 @@ from easy_scripts.launcher.handover import (
     work_environment,
 )
 from easy_scripts.launcher.project import Project
+from easy_scripts.launcher.run_module import SETUP
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = """
@@ -221,7 +222,7 @@ def test_a_package_that_is_gone_is_a_sentence_and_a_log(project, capfd, start):
     assert start(project, "scripts.work", ["resize"], {}) == 1
     told = capfd.readouterr().err
     assert told.startswith("This could not go on: No module named 'sv_ttk_of_yore'. A file that ")
-    assert "setup (it looks at everything and mends what it can)" in told
+    assert f"{SETUP} (it looks at everything and mends what it can)" in told
     assert "Traceback" not in told
     [log] = project.logs.glob("easy_scripts-*.log")
     assert str(log) in told

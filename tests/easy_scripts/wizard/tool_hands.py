@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from scripts.core.safetensors_header import read_header
 
@@ -54,6 +53,8 @@ def resized(dim, path):
 
 def write_oft(path):
     """A file of a kind that can be told of, and neither resized nor merged."""
+    from safetensors.numpy import save_file  # the Windows Python of the tests is without it
+
     layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
     blocks = {f"{layer}.oft_blocks": np.ones((4, 4, 4), np.float32)}
     save_file({**blocks, f"{layer}.alpha": np.array(1.0, np.float32)}, path)
