@@ -20,8 +20,9 @@ from scripts.core.errors import SuiteError
 
 MENDABLE, STOPPED, BUG = 1, 2, 70
 HELP_FLAGS = ("-h", "--help")
-# pytest-xdist: a process for each core, but no more than the memory of a PC is enough for.
-SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# pytest-xdist: one process more than there are cores, as tests of windows wait much, but no more
+# than the memory of a PC is enough for.
+SIDE_BY_SIDE = ("-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile")
 
 
 @dataclass(frozen=True)

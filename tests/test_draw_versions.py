@@ -204,6 +204,7 @@ def test_only_the_first_prompts_and_sizes_of_the_base_model(tiny_sd15, tmp_path)
     assert "The resolution is 512" in of(Note, events)[0].text
 
 
+@pytest.mark.slow
 def test_config_in_and_events_out(tiny_sd15, tmp_path):
     lora = write_lora(tmp_path / "ä b.safetensors", tiny_sd15)
     config = tmp_path / "run.json"

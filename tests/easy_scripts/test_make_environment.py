@@ -202,6 +202,7 @@ def test_a_vanished_base_python_is_mended_without_installing_again(moved, monkey
     assert run_inside(moved, "import tiny; print(tiny.NAME)") == "tiny"
 
 
+@pytest.mark.slow
 def test_packages_of_another_python_are_not_kept(moved):
     settings = moved.environment / "pyvenv.cfg"
     settings.write_text("home = /gone/python3.9/bin\nversion = 3.9.18\n")
@@ -378,6 +379,7 @@ def no_pause(monkeypatch):
     monkeypatch.setattr(package_source, "PAUSE", 0)
 
 
+@pytest.mark.slow
 def test_the_build_that_arrived_is_never_another_cards(empty, own_index, no_pause):
     """The ordinary source has this version too, but for the processor: it is left alone."""
     tries = []
@@ -399,6 +401,7 @@ def test_the_build_that_arrived_is_never_another_cards(empty, own_index, no_paus
     assert read_json(empty.stamp)["torch"]["cuda"] == "12.6"
 
 
+@pytest.mark.slow
 def test_the_build_that_arrived_comes_from_a_mirror_that_only_pip_knows(
     empty, wheels, monkeypatch, no_pause
 ):
@@ -476,6 +479,7 @@ def test_no_package_source_is_one_sentence_with_the_log(moved, monkeypatch):
     assert not judge(moved).whole
 
 
+@pytest.mark.slow
 def test_a_folder_of_that_name_from_somebody_else_is_kept(empty):
     empty.environment.mkdir()
     (empty.environment / "my work.txt").write_text("dear to me")

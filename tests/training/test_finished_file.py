@@ -70,7 +70,13 @@ def pipeline_with(base, lora):
         ("tiny_sd15", 264, {}, 1e-5),
         ("tiny_sd15", 351, {"conv_dim": 2, "save_precision": "fp16"}, 2e-3),
         ("tiny_sdxl", None, {}, 1e-5),
-        ("tiny_sdxl", None, {"network_train_unet_only": True, "save_precision": "bf16"}, 2e-2),
+        pytest.param(
+            "tiny_sdxl",
+            None,
+            {"network_train_unet_only": True, "save_precision": "bf16"},
+            2e-2,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_diffusers_draws_what_was_trained(
