@@ -136,6 +136,7 @@ def test_versions_do_not_mix_and_one_without_text_layers_reads_prompts_as_the_ba
     assert np.array_equal(alone[None, 0], preview_of(tiny_sd15, tmp_path / "previews"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["ckpt", "pt"])
 def test_every_kind_of_file_that_training_writes_is_read(tiny_sd15, tmp_path, ending):
     files = [write_lora(tmp_path / f"a.{kind}", tiny_sd15) for kind in ("safetensors", ending)]

@@ -293,6 +293,7 @@ def test_versions_without_dlls(version, old):
     assert is_too_old(version) == old
 
 
+@pytest.mark.slow
 def test_the_real_package_takes_a_real_step_in_a_fresh_process(tmp_path):
     project = Project(tmp_path)
     project.environment.symlink_to(Path(sys.prefix), target_is_directory=True)

@@ -29,6 +29,7 @@ def test_diffusers_may_have_been_imported_before():
     subprocess.run([sys.executable, "-c", AFTER_DIFFUSERS], cwd=PROJECT, check=True)
 
 
+@pytest.mark.slow
 def test_diffusers_does_not_bring_bitsandbytes():
     subprocess.run([sys.executable, "-c", IMPORTS], cwd=PROJECT, check=True)
 

@@ -123,6 +123,7 @@ def test_the_planned_rates_follow_the_formula_of_the_schedule(plan, name):
     assert rates["text_encoder"] == rates["unet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cosine_with_restarts", "polynomial", "warmup_stable_decay"])
 def test_every_step_is_taken_with_the_rate_of_the_formula(watch, name):
     more, factor = SCHEDULES[name]

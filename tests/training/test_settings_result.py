@@ -60,6 +60,7 @@ def test_a_state_is_saved_and_gone_on_from(folder, tmp_path):
     assert not (tmp_path / "out" / "resumed-state").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "kept"),
     [

@@ -65,6 +65,7 @@ def test_resuming_is_exact_in_mid_epoch_at_its_end_and_behind_it(run_training, w
     assert resumed.metadata()["ss_steps"] == "8"
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_resume_exactly_too(run_training):
     settings = {"max_train_epochs": 2, "gradient_accumulation_steps": 3, "save_state": True,
                 "save_every_n_epochs": 1, "optimizer_type": "AdamW8bit"}  # fmt: skip
@@ -230,6 +231,7 @@ def test_too_little_memory_is_one_sentence(run_training, monkeypatch, error):
         run_training()
 
 
+@pytest.mark.slow
 def test_a_changed_rate_counts_when_resuming_and_is_said(run_training):
     settings = {"lr_scheduler": "constant", "max_train_steps": 4, "optimizer_args": "betas=0.8,0.9"}
     first = run_training(**settings, save_state=True, save_every_n_steps=2)

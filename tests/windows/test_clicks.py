@@ -10,6 +10,8 @@ import shutil
 import pytest
 from wine_pc import BAT_FILES, ROOT, last_call
 
+pytestmark = pytest.mark.slow
+
 PAUSE = "Press any key"
 AND = ["&", "echo", "IT WENT ON"]  # as cmd takes the rest of a dropped file called a&echo.pt
 

@@ -8,6 +8,8 @@ import shutil
 import pytest
 from wine_pc import START, last_call, windows_local, windows_path, with_variable
 
+pytestmark = pytest.mark.slow
+
 TEXT = START.read_text("ascii")
 [SHA] = re.findall(r'set "SHA=([0-9a-f]{64})"', TEXT)
 [VERSION] = re.findall(r'set "UV=([0-9.]+)"', TEXT)

@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from wine_pc import ROOT, WINE, windows_path
 
+pytestmark = pytest.mark.slow
+
 SHELL_FOLDERS = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Explorer\Shell Folders"
 ENTRY = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\EasyLoRA"
 PAUSE = "Press any key"

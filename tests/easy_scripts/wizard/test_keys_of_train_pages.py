@@ -108,6 +108,7 @@ def test_files_and_folders_are_dropped_on_the_pages_that_take_them(
     assert "8 pictures in 1 folder" in robot.seen()
 
 
+@pytest.mark.slow
 def test_every_underlined_letter_is_a_key_and_no_two_are_alike(robot):
     letters = {}
     for widget in usable(robot):

@@ -69,6 +69,7 @@ def look(tour: Tour, what: str) -> str:
     return seen
 
 
+@pytest.mark.slow
 def test_a_training(pictures, tmp_path):
     given = {**TINY, "output_dir": str(tmp_path / "out"), "network_alpha": "64",
              "sample_prompts": "hero"}  # fmt: skip
