@@ -161,12 +161,18 @@ class CompareVersions(ttk.Frame):
         self.stop.focus_set()
 
     def _poll(self) -> None:
-        for message in heard(self._wizard.texts, self.child):
-            if isinstance(message, Ended):
-                self._finish(message.code)
-                return
-            self._take(message)
-        self._job = self._wizard.root.after(POLL, self._poll)
+        code: int | None = None
+        try:
+            for message in heard(self._wizard.texts, self.child):
+                if isinstance(message, Ended):
+                    code = message.code
+                else:
+                    self._take(message)
+        finally:  # after an error of ours too: else the window could never be closed
+            if code is None:
+                self._job = self._wizard.root.after(POLL, self._poll)
+            else:
+                self._finish(code)
 
     def _take(self, message: Message) -> None:
         if isinstance(message, Preview) and message.lora is not None:

@@ -50,5 +50,5 @@ def _folders() -> Iterator[Path]:
         for inside in INSIDE:
             for name in MODEL_FOLDERS:
                 folder = place / inside / name
-                if folder.is_dir():
+                if os.path.isdir(folder):  # False, no error, where access is denied
                     yield folder

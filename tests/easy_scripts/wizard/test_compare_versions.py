@@ -258,6 +258,18 @@ def test_stop_keeps_the_pictures_and_offers_to_draw_again(finished, tmp_path):
     assert FakeChild.latest is not child
 
 
+def test_an_error_of_ours_on_the_way_does_not_hide_the_end(finished, monkeypatch):
+    robot, _ = finished()
+    robot.click("Compare versions")
+    monkeypatch.setattr(robot.page.compare, "_show_progress", lambda stage: 1 / 0)
+    FakeChild.latest.coming = [Stage("Drawing", 1, 9)]
+    with pytest.raises(ZeroDivisionError):
+        robot.pump(0.5)
+    robot.errors.clear()
+    FakeChild.latest.coming = [Ended(2)]
+    robot.until(lambda: robot.page.compare.child is None)
+
+
 @pytest.mark.parametrize("code", [1, 70])
 def test_what_went_wrong_is_told(finished, code):
     robot, _ = finished()
