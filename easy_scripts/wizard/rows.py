@@ -6,9 +6,7 @@ answers and follows them; an error stands in red under the field, and goes when 
 
 from __future__ import annotations
 
-import shlex
 import tkinter
-from collections.abc import Mapping
 from tkinter import ttk
 from typing import TYPE_CHECKING, Any
 
@@ -259,12 +257,6 @@ class TextRow(VariableRow):
         """A plain field."""
         variable = self.make_variable(tkinter.StringVar(parent))
         return ttk.Entry(parent, textvariable=variable, width=TEXT_WIDTH)
-
-    def shown_as(self, value: Any) -> Any:
-        """How a value looks in the field."""
-        if isinstance(value, Mapping):
-            return shlex.join(f"{name}={show_value(item)}" for name, item in value.items())
-        return super().shown_as(value)
 
 
 def row_for(parent: tkinter.Misc, wizard: Wizard, setting: Declaration) -> Row:

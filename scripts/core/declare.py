@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import shlex
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -365,6 +366,8 @@ def show_value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple | list):
         return ",".join(show_value(item) for item in value)
+    if isinstance(value, Mapping):
+        return shlex.join(f"{name}={show_value(item)}" for name, item in value.items())
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value else repr(value)

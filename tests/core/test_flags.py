@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.declare import setting
+from scripts.core.declare import setting, show_value
 from scripts.core.errors import SuiteError
 from scripts.core.flags import FlagParser, add_flags, read_flags
 
@@ -71,3 +71,8 @@ def test_the_help_shows_each_setting_once_and_other_names_not_at_all(capsys):
     text = parser.format_help()
     assert "--size SIZE" in text and "100% fast." in text and text.count("Two") == 1
     assert not any(name in text for name in ("--large", "--quick", "--no-fast", "--module"))
+
+
+def test_a_table_is_shown_as_it_is_typed():
+    table = {"weight_decay": 0.1, "betas": [0.9, 0.99], "10_a cat": 2}
+    assert show_value(table) == "weight_decay=0.1 betas=0.9,0.99 '10_a cat=2'"
