@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import time
-import traceback
 from pathlib import Path
 
+from easy_scripts.launcher.bug_log import keep_bug
 from scripts.core.errors import SuiteError
-from scripts.core.files import explain_os_error, write_text
+from scripts.core.files import explain_os_error
 
 
 def explain_error(error: Exception, folder: Path, logs: Path) -> str:
     """What a window says of whatever ended its work in `folder`; an error of ours is kept in
-    `logs`."""
+    `logs`. To be called where the error is caught."""
     if isinstance(error, SuiteError):
         return str(error)
     if isinstance(error, OSError):
         return explain_os_error(error, Path(error.filename or folder))
-    log = logs / f"window-{time.strftime('%Y%m%d-%H%M%S')}.log"
-    try:
-        logs.mkdir(exist_ok=True)
-        write_text(log, "".join(traceback.format_exception(error)))
-        where = f"please send the log file {log}"
-    except OSError:
-        where = "there is no log of it, because no folder for it can be written to"
+    where = keep_bug(logs, "window")
     return f"Something went wrong that should not have. This is an error of Easy LoRA; {where}."
 
 

@@ -7,9 +7,10 @@ import traceback
 from pathlib import Path
 
 
-def keep_bug(logs: Path) -> str:
-    """Write the exception in hand into a log; what to do with that, as the end of a sentence."""
-    path = logs / f"easy_scripts-{time.strftime('%Y%m%d-%H%M%S')}.log"
+def keep_bug(logs: Path, name: str = "easy_scripts") -> str:
+    """Write the exception in hand into a log, called after `name` and the time; what to do with
+    that, as the end of a sentence."""
+    path = logs / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     try:
         path.parent.mkdir(exist_ok=True)
         path.write_text(traceback.format_exc(), encoding="utf-8")

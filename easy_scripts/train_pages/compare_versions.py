@@ -19,8 +19,8 @@ from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.train_pages.version_grid import VersionGrid, chosen_text
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.awake import keep_awake
-from easy_scripts.wizard.child import Child, Ended, Message
-from easy_scripts.wizard.heard import heard
+from easy_scripts.wizard.child import Child, Message
+from easy_scripts.wizard.heard import pass_on
 from easy_scripts.wizard.reveal import show_in_folder
 from easy_scripts.wizard.time_left import TimeLeft
 from easy_scripts.wizard.window import Wizard
@@ -163,11 +163,7 @@ class CompareVersions(ttk.Frame):
     def _poll(self) -> None:
         code: int | None = None
         try:
-            for message in heard(self._wizard.texts, self.child):
-                if isinstance(message, Ended):
-                    code = message.code
-                else:
-                    self._take(message)
+            code = pass_on(self._wizard.texts, self.child, self._take)
         finally:  # after an error of ours too: else the window could never be closed
             if code is None:
                 self._job = self._wizard.root.after(POLL, self._poll)

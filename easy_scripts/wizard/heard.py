@@ -7,12 +7,12 @@ What the windows compare with, such as the names of stages and the fates of keys
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
 from easy_scripts.wizard.catalogue import Catalogue
-from easy_scripts.wizard.child import Message
+from easy_scripts.wizard.child import Ended, Message
 from scripts.core.events import Facts, Note, Planned, Problem
 
 # The keys of facts and plans under which there are sentences, alone, in a list or by name.
@@ -31,6 +31,19 @@ def heard(texts: Catalogue, speaker: Speaker) -> Iterator[Message]:
     """The messages that have come, with what is for people in the language of the texts."""
     for message in speaker.messages():
         yield in_language(texts, message)
+
+
+def pass_on(
+    texts: Catalogue, speaker: Speaker, take: Callable[[Message], None]
+) -> int | None:  # fmt: skip
+    """Give `take` what has come; the exit code when that was all."""
+    code = None
+    for message in heard(texts, speaker):
+        if isinstance(message, Ended):
+            code = message.code
+        else:
+            take(message)
+    return code
 
 
 def in_language(texts: Catalogue, message: Message) -> Message:

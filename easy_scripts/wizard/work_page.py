@@ -10,9 +10,9 @@ from pathlib import Path
 from tkinter import ttk
 from typing import Any
 
-from easy_scripts.wizard.child import Child, Ended, LogLine, Message
+from easy_scripts.wizard.child import Child, LogLine, Message
 from easy_scripts.wizard.fold import Fold
-from easy_scripts.wizard.heard import heard
+from easy_scripts.wizard.heard import pass_on
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
@@ -114,11 +114,7 @@ class WorkPage(Page):
     def _poll(self) -> None:
         code: int | None = None
         try:
-            for message in heard(self.texts, self._child):
-                if isinstance(message, Ended):
-                    code = message.code
-                else:
-                    self._show(message)
+            code = pass_on(self.texts, self._child, self._show)
             self.polled()
         finally:  # after an error of ours too: else the window could never be closed
             if code is None:

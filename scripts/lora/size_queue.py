@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.core.declare import declarations
 from scripts.core.errors import SettingError
 from scripts.core.files import read_text
 from scripts.lora.ranks import Size
+from scripts.settings.extract import ExtractSettings
 from scripts.settings.resize import ResizeSettings, dynamic_error
-
-LARGEST = 4096
 
 
 def resize_sizes(settings: ResizeSettings) -> tuple[Size, ...]:
@@ -59,7 +59,7 @@ def _extract_dims(
 ) -> tuple[int, int | None]:  # fmt: skip
     try:
         dims = [int(word) for word in words]
-        if len(dims) > 2 or min(dims) < 1 or max(dims) > LARGEST:
+        if len(dims) > 2 or min(dims) < 1 or max(dims) > declarations(ExtractSettings)["dim"].high:
             raise ValueError
     except ValueError:
         raise _no_size(queue, line, number, "Write a dim, such as 64, or two, the second one for "
