@@ -388,7 +388,7 @@ def test_how_numbers_may_be_written(name, raw, expected):
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"ratios": True}, '"true" is not a number'),
-    ({"ratios": {"b": 2}}, "\"{'b': 2}\" is not a number"),
+    ({"ratios": {"b": 2}}, '"b=2" is not a number'),
     ({"new_rank": True}, '"true" is no size'),
     ({"models": ["a", "C:\new.safetensors"]}, "A backslash and the letter behind it"),
     ({"sd_model": "base.safetensors", "new_rank": 4}, "new_rank is for a LoRA as the result"),
