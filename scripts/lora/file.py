@@ -21,7 +21,7 @@ from torch import Tensor
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import replace_atomically
 from scripts.core.safetensors_header import read_header
-from scripts.lora.safetensors_writer import RawTensor, hashes, write_safetensors
+from scripts.lora.safetensors_writer import RawTensor, write_safetensors
 
 PRECISIONS = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DTYPE_NAMES = {
@@ -142,7 +142,7 @@ def save_lora(
     with replace_atomically(path) as temporary:
         if save_model_as == "safetensors":
             tensors = raw_tensors(converted)
-            write_safetensors(temporary, tensors, {**metadata, **hashes(tensors, metadata)})
+            write_safetensors(temporary, tensors, metadata)
         else:
             write_torch(temporary, converted)
 

@@ -38,7 +38,7 @@ class Sum:
     """The sum of one module: up (out, r) and down (r, in·kh·kw) as they will be stored.
 
     values: the singular values of the whole sum, in whose order the ranks are; the norm alone
-    where the sum is exact.
+    where this sum is exact, and 1 where all sums are: nothing is weighed then.
     """
 
     name: str
@@ -111,15 +111,16 @@ def _sum_of(
     shape = max((module.shape for module, _ in modules), key=len)
     rule = rules[is_wide(shape)]
     largest = {AUTO: 0, EXACT: math.inf}.get(rule, rule)  # up to which nothing is cut off
+    values = np.ones(1) if rules == (EXACT, EXACT) else None
     first, weight = modules[0]
     if len(modules) == 1 and first.network_type == "lora" and first.rank <= largest:
         up, down, _ = first.factors()
-        return _stored(name, shape, np.float32(weight) * up, down, first.alpha, dtype)
+        return _stored(name, shape, np.float32(weight) * up, down, first.alpha, dtype, values)
     factors = [(*module.factors(), weight) for module, weight in modules]
     up, down = joined([(up, down, scale * weight) for up, down, scale, weight in factors])
     rank = up.shape[1]
     if rank <= min(largest, len(up), down.shape[1]):
-        return _stored(name, shape, up, down, rank, dtype)
+        return _stored(name, shape, up, down, rank, dtype, values)
     found = decompose(up, down)
     rank = min(len(found.singular_values), rule if isinstance(rule, int) else math.inf)
     if rule == AUTO:

@@ -1,18 +1,20 @@
 """Write safetensors files, with the hashes by which UIs know a LoRA.
 
     tensors = {"a.alpha": RawTensor("F32", (), struct.pack("<f", 8.0))}
-    write_safetensors(path, tensors, {**metadata, **hashes(tensors, metadata)})
+    write_safetensors(path, tensors, metadata)
 
 The writer is our own, because the hashes in the header are over the bytes that follow it: tensors
-are hashed and written from where they lie. Standard library only.
+are hashed and written from where they lie, both at a time. Standard library only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ DTYPES = (  # in the order of the safetensors package
     "U64", "I64", "F64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "F8_E4M3", "F8_E5M2",
     "I8", "U8", "BOOL",
 )  # fmt: skip
-HASHES = ("sshs_model_hash", "sshs_legacy_hash")  # their keys in the metadata
+# Their keys in the metadata, and what is as long as they are.
+HASHES = {"sshs_model_hash": "0" * 64, "sshs_legacy_hash": "0" * 8}
 LEGACY_WINDOW = (0x100000, 0x110000)  # the bytes that A1111's old short hash covers
 
 
@@ -40,11 +43,18 @@ class RawTensor:
 def write_safetensors(
     path: Path, tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write the tensors as a safetensors file, without a copy of them. Raises OSError."""
-    with path.open("wb") as file:
-        file.write(_header(tensors, metadata))
+    """Write the tensors as a safetensors file, without a copy of them, with the hashes by which UIs
+    know it added to the metadata, and bring it to the disk. Raises OSError."""
+    with ThreadPoolExecutor(1) as pool, path.open("wb") as file:
+        found = pool.submit(hashes, tensors, metadata)
+        # The header comes last, but first in the file. Its length is known.
+        file.write(bytes(len(_header(tensors, {**metadata, **HASHES}))))
         for key in _order(tensors):
             file.write(tensors[key].data)
+        file.flush()
+        os.fsync(file.fileno())
+        file.seek(0)
+        file.write(_header(tensors, {**metadata, **found.result()}))
 
 
 def hashes(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> dict[str, str]:

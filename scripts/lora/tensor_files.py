@@ -22,7 +22,7 @@ from scripts.core.errors import SuiteError
 from scripts.core.files import replace_atomically
 from scripts.core.safetensors_header import BYTES_PER_ITEM, TensorInfo, read_header
 from scripts.lora.number_formats import all_finite, decoded
-from scripts.lora.safetensors_writer import RawTensor, hashes, write_safetensors
+from scripts.lora.safetensors_writer import RawTensor, write_safetensors
 from scripts.models.file_head import read_head
 
 
@@ -170,7 +170,7 @@ def write_tensors(
                              f"or are too large for {entry.dtype}. Set save_precision to "
                              "float.")  # fmt: skip
     with replace_atomically(path) as temporary:
-        write_safetensors(temporary, entries, {**metadata, **hashes(entries, metadata)})
+        write_safetensors(temporary, entries, metadata)
 
 
 def size_of(shape: tuple[int, ...], dtype: str) -> int:

@@ -61,8 +61,10 @@ def test_file_is_what_the_safetensors_package_writes(tmp_path):
             for n, kind in enumerate(kinds)}  # fmt: skip
     state = small_state() | ends
     path = tmp_path / "own.safetensors"
-    write_safetensors(path, raw_tensors(state), {"ss_comment": 'Größe "5" \\ \n 花'})
-    assert path.read_bytes() == safetensors.torch.save(state, {"ss_comment": 'Größe "5" \\ \n 花'})
+    metadata = {"ss_comment": 'Größe "5" \\ \n 花'}
+    write_safetensors(path, raw_tensors(state), metadata)
+    metadata |= hashes(raw_tensors(state), metadata)
+    assert path.read_bytes() == safetensors.torch.save(state, metadata)
 
 
 @pytest.mark.parametrize("precision", ["float", "fp16", "bf16"])
