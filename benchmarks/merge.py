@@ -2,7 +2,7 @@
 `python -m benchmarks.merge`.
 
 All are whole processes, cold import included, on random files with real layer shapes. `--only`
-picks a job, `--no_dense` leaves the slow route out. The copy is flushed to the disk, as ours is.
+picks a job, `--no_dense` leaves the slow route out, `--dim` is that of the LoRAs (128). The copy is flushed to the disk, as ours is.
 The checkpoint is that of `python -m benchmarks.random_model`.
 """
 
@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=JOBS)
     parser.add_argument("--no_dense", action="store_true")
+    parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--dense_route", nargs=3, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.dense_route:
@@ -39,23 +40,23 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         for job in JOBS if given.only is None else [given.only]:
-            run(job, Path(folder), dense=not given.no_dense)
+            run(job, Path(folder), given.dim, dense=not given.no_dense)
     return 0
 
 
-def run(job: str, folder: Path, dense: bool) -> None:
+def run(job: str, folder: Path, dim: int, dense: bool) -> None:
     """Make the files of a job, measure its routes, and print."""
     family = "sdxl" if job == "sdxl" else "sd1"
     loras = [folder / f"{family}-{seed}.safetensors" for seed in (1, 2)]
     for seed, lora in enumerate(loras, 1):
-        apart(make_lora, lora, family, 128, 64, None, job != "sdxl", seed)
+        apart(make_lora, lora, family, dim, dim / 2, None, job != "sdxl", seed)
     if job == "checkpoint":
         checkpoint(loras[0], folder / "merged.safetensors")
         return
     output = folder / "merged.safetensors"
     words = ["--models", *map(str, loras), "--ratios", *map(str, RATIOS), "--overwrite",
              "--save_to", str(output)]  # fmt: skip
-    print(f"{family}: two LoRAs of dim 128", flush=True)
+    print(f"{family}: two LoRAs of dim {dim}", flush=True)
     for rank in ("exact", "auto", str(RANK)):
         fast = measure("scripts.merge_lora", [*words, "--new_rank", rank], times=3)
         print(f"  ours {rank:6}{fast}", flush=True)

@@ -43,7 +43,7 @@ UNTRUE = (*HASHES, "modelspec.hash_sha256")
 PIECE, LEAST_ROWS = 1 << 18, 64  # numbers of a weight at a time: what fits into the cache
 COPIED_AT_ONCE = 1 << 20  # bytes: what fits into the cache
 LONGEST_COPY = 1 << 24  # bytes for one thread, so that none waits for another, and a stop is heard
-PAUSE = 0.1  # seconds between two flushes to the disk
+PAUSE = 0.03  # seconds between two flushes to the disk
 
 Changes = list[tuple[CheckpointModule, Sequence[Part]]]  # of one tensor of the checkpoint
 

@@ -27,9 +27,9 @@ PLAIN = {
 FP8 = ("F8_E4M3", "F8_E5M2")
 INFINITE = {"F16": 0x7C00, "BF16": 0x7F80}  # the code of infinity; NaN lies behind it
 MINUS = 0x8000  # the bit of the sign
-PIECE = 1 << 17  # numbers
+PIECE = 1 << 18  # numbers
 # maximum(array, number) takes four times as long as maximum(array, array).
-LEAST_NORMAL = np.full(PIECE, 0x38800000, np.int32)  # 2^-14, fp16's
+LEAST_NORMAL = np.full(PIECE, 2.0**-14, np.float32)  # of fp16
 
 
 class _Kept(threading.local):
@@ -161,29 +161,30 @@ def _to_fp16(numbers: np.ndarray, half: np.ndarray) -> np.ndarray:
 
     A number of the exponent e, at least -14, has its last place in fp16 at 2^(e-10), and that is
     the last place in float32 of 2^(e+13): adding this rounds, halves to even.
+
+    The lowest bits of the sum count these places, 1024 for the leading 1, and float32 writes the
+    exponent as e+13+127. The code is the count and, 10 bits higher, e+14 (one less than fp16's
+    e+15, as the leading 1 is in the count). 2 · 1024 places more make the exponent 128 too large,
+    and that is beyond the 16 bits of a code.
     """
     for start in range(0, numbers.size, PIECE):
         piece, result = numbers[start : start + PIECE], half[start : start + PIECE]
-        bits = piece.view(np.int32)
-        power, places = _kept.one[: piece.size], _kept.other[: piece.size]
-        np.bitwise_and(bits, 0x7F800000, out=power)
-        if power.max() >= 0x47800000:  # 2^16 and more, infinite or NaN: hardly ever
+        codes, other = _kept.one[: piece.size], _kept.other[: piece.size]
+        size, power = codes.view(np.float32), other.view(np.float32)
+        np.abs(piece, out=size)
+        if not size.max() < 2.0**16:  # infinite or NaN: hardly ever
             with np.errstate(over="ignore"):
                 result[:] = piece.astype("<f2").view("<i2")
             continue
-        np.maximum(power, LEAST_NORMAL[: piece.size], out=power)
-        power += 13 << 23
-        size = places.view(np.float32)
-        np.abs(piece, out=size)
-        size += power.view(np.float32)
-        places -= power  # how many last places, 1024 of them for the leading 1
-        power >>= 13
-        places += power
-        sign = np.right_shift(bits, 16, out=power)
-        sign &= MINUS
-        sign -= (127 + 13 - 15 + 1) << 10  # float32's exponent becomes fp16's; the leading 1 goes
-        places += sign
-        result[:] = places
+        np.maximum(size, LEAST_NORMAL[: piece.size], out=power)
+        other &= 0x7F800000
+        other += (13 << 23) + 2 * 1024
+        size += power
+        codes += np.right_shift(codes, 13, out=other)
+        np.right_shift(piece.view(np.int32), 16, out=other)
+        other &= MINUS
+        codes += other
+        result[:] = codes  # their lower 16 bits
     return half
 
 

@@ -28,8 +28,8 @@ def test_every_number_is_read_and_written_back(dtype, kind):
 
 
 def between() -> np.ndarray:
-    """Every fp16 number, the middle to its neighbour, and float32's next ones on both sides: with
-    infinities and what is too large, but in pieces of their own."""
+    """Every fp16 number, the middle to its neighbour, float32's next ones on both sides, and random
+    bits."""
     halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
     middles = np.append((halves[:-1] + halves[1:]) / 2, np.float32(65520))
     around = [np.nextafter(middles, np.float32(side)) for side in (0, np.inf)]
@@ -40,9 +40,13 @@ def between() -> np.ndarray:
     return np.concatenate([sides, -sides, tiny, -tiny, random])
 
 
+@pytest.mark.parametrize("too_large", [True, False])  # a piece with such numbers takes another way
 @pytest.mark.parametrize(("dtype", "kind"), [("F16", torch.float16), ("BF16", torch.bfloat16)])
-def test_rounding_is_to_the_nearest_and_halves_to_even(dtype, kind):
+def test_rounding_is_to_the_nearest_and_halves_to_even(dtype, kind, too_large):
     numbers = between()
+    if not too_large:
+        numbers = numbers[np.abs(numbers) < 2**16]
+        assert (numbers >= 65520).any()  # which are rounded to infinity
     truth = torch.from_numpy(numbers).to(kind).view(torch.int16).numpy().view(np.uint16)
     np.testing.assert_array_equal(bits_of(numbers, dtype), truth)
 
