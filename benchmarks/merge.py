@@ -2,8 +2,9 @@
 `python -m benchmarks.merge`.
 
 All are whole processes, cold import included, on random files with real layer shapes. `--only`
-picks a job, `--no_dense` leaves the slow route out, `--dim` is that of the LoRAs (128). The copy is flushed to the disk, as ours is.
-The checkpoint is that of `python -m benchmarks.random_model`.
+picks a job, `--no_dense` leaves the slow route out, `--dim` is that of the LoRAs (128). The
+copy is flushed to the disk, as ours is. The checkpoint is that of `python -m
+benchmarks.random_model`.
 """
 
 from __future__ import annotations
