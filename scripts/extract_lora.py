@@ -53,7 +53,8 @@ def _jobs(settings: ExtractSettings) -> list[ExtractSettings]:
                            "file. Give a folder.")  # fmt: skip
     jobs = []
     for dim, conv_dim in extract_dims(settings.queue):
-        title = size_title(dim, conv_dim, settings.dynamic_method, settings.dynamic_param)
+        title = size_title(dim, None, settings.dynamic_method, settings.dynamic_param)
+        title += "" if conv_dim is None else f"-conv{conv_dim}"  # without: no convolutions at all
         path = settings.save_to / f"{settings.model_tuned.stem}-{title}.safetensors"
         jobs.append(replace(settings, dim=dim, conv_dim=conv_dim, save_to=path, queue=None))
     for job in jobs:

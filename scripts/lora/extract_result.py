@@ -78,6 +78,7 @@ def extract_metadata(
         EXTRACTED: json.dumps({"model_org": original, "model_tuned": tuned}, ensure_ascii=False),
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{family.modelspec_v if is_velocity else family.modelspec}/lora",
+        "modelspec.prediction_type": "v" if is_velocity else "epsilon",
         "modelspec.implementation": "diffusers" if family.name != "sdxl" else SGM,
         "modelspec.implementation_version": f"easy-lora/{suite_version()}",
         "modelspec.title": path.stem,

@@ -5,6 +5,7 @@ What stands behind a # counts for nothing; a size that is there twice is taken o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,21 +58,25 @@ def extract_dims(queue: Path) -> tuple[tuple[int, int | None], ...]:
 def _extract_dims(
     words: list[str], line: str, number: int, queue: Path
 ) -> tuple[int, int | None]:  # fmt: skip
+    most = declarations(ExtractSettings)["dim"].high
     try:
         dims = [int(word) for word in words]
-        if len(dims) > 2 or min(dims) < 1 or max(dims) > declarations(ExtractSettings)["dim"].high:
+        if len(dims) > 2 or min(dims) < 1 or max(dims) > most:
             raise ValueError
     except ValueError:
-        raise _no_size(queue, line, number, "Write a dim, such as 64, or two, the second one for "
-                       "convolutions, such as 64 32.") from None  # fmt: skip
+        raise _no_size(queue, line, number, f"Write a dim up to {most:g}, such as 64, or two, the "
+                       "second one for convolutions, such as 64 32.") from None  # fmt: skip
     return dims[0], dims[1] if len(dims) == 2 else None
 
 
 def _lines(queue: Path) -> Iterator[tuple[list[str], str, int]]:
     """The words of each line that has some, the line itself and its number."""
-    if not queue.is_file():
+    if not os.path.isfile(queue):
         raise SettingError("queue", f"There is no file {queue}. Choose it again.")
-    text, _ = read_text(queue)
+    try:
+        text, _ = read_text(queue)
+    except OSError as error:
+        raise SettingError("queue", f"{queue} cannot be read: {error.strerror}.") from error
     lines = [
         (words, line, number)
         for number, line in enumerate(text.splitlines(), 1)

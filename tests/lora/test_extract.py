@@ -178,6 +178,7 @@ def test_of_models_that_predict_v_the_metadata_say_so(told, tmp_path):
     metadata = read_header(tmp_path / "lora.safetensors").metadata
     assert (metadata["ss_base_model_version"], metadata["ss_v2"]) == ("sd_v2_v", "True")
     assert metadata["modelspec.architecture"] == "stable-diffusion-v2-768-v/lora"
+    assert metadata["modelspec.prediction_type"] == "v"
 
 
 def test_diffusers_makes_the_tuned_model_of_it(base, tmp_path):
@@ -342,18 +343,20 @@ def test_the_command(base, tmp_path, capsys):
 def test_a_list_of_sizes_gives_a_lora_of_each(base, tmp_path, capfd):
     tuned = changed(SD1, tmp_path / "tuned.safetensors", "attn2.to_k")
     queue, place = tmp_path / "queue.txt", tmp_path / "out"
-    queue.write_text("# dim, and that of convolutions\n2\n\n3, 1\n2\n", encoding="utf-8")
+    queue.write_text("# dim, and that of convolutions\n2\n\n3, 1\n2\n2 2\n", encoding="utf-8")
     flags = [f"--model_org={base}", f"--model_tuned={tuned}", f"--queue={queue}",
              f"--save_to={place}", "--no_text_encoder"]  # fmt: skip
     assert main(flags) == 0
     files = {path.name: path for path in place.iterdir()}
-    assert sorted(files) == ["tuned-dim2.safetensors", "tuned-dim3-conv1.safetensors"]
+    assert sorted(files) == ["tuned-dim2-conv2.safetensors", "tuned-dim2.safetensors",
+                             "tuned-dim3-conv1.safetensors"], "without the second number there "\
+        "are no convolutions"  # fmt: skip
     for name, rank in (("tuned-dim2.safetensors", 2), ("tuned-dim3-conv1.safetensors", 3)):
         with open_lora(files[name]) as lora:
             assert {module.rank for module in lora.modules.values()} == {rank}
     assert main(flags) == 1, "what is there is not written over"
     for line, told in (("4 four", "Line 1 of queue.txt"), ("1 2 3", "is no size"), ("0", "no size"),
-                       ("# none", "names no size")):  # fmt: skip
+                       ("5000", "a dim up to 4096"), ("# none", "names no size")):  # fmt: skip
         queue.write_text(line, encoding="utf-8")
         assert main(flags) == 1 and told in capfd.readouterr().err, line
     assert main([*flags, "--dim=8"]) == 1
