@@ -3,7 +3,7 @@ each. A rule looks at the draft, takes the keys that it knows, and gives setting
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from scripts.core.declare import show_value
@@ -75,14 +75,16 @@ def several_text_rates(draft: Draft) -> None:
     draft.give("text_encoder_lr", "text_encoder_lr", raw[0], fate, note)
 
 
-def lycoris_convolutions(draft: Draft) -> None:
-    """LyCORIS trains the convolutions with the network's own sizes unless told otherwise."""
+def lycoris_convolutions(draft: Draft, defaults: Mapping[str, Any]) -> None:
+    """LyCORIS trains the convolutions with the network's own sizes unless told otherwise; where the
+    file does not say those either, with `defaults`."""
     if draft.peek("algo") not in (None, "lora", "locon"):
         return
     for conv, own in (("conv_dim", ("net_dim", "network_dim")),
                       ("conv_alpha", ("alpha", "network_alpha"))):  # fmt: skip
-        size = next((draft.peek(name) for name in own if draft.peek(name) is not None), None)
-        if draft.peek(conv) is None and size is not None:
+        said = [draft.peek(name) for name in own] + [defaults.get(name) for name in own]
+        size = next(one for one in said if one is not None)
+        if draft.peek(conv) is None:
             note = f"Not in the file; LyCORIS takes that of the network: {show_value(size)}."
             draft.give(conv, conv, size, Fate.ADDED, note)
 
@@ -172,7 +174,7 @@ def popup_network(draft: Draft) -> None:
         draft.tell("unit", Fate.REFUSED, "It asks for a DyLoRA, which is not made here: an "
                    "ordinary LoRA of that size would be trained.")  # fmt: skip
     if str(draft.raw.get("lyco")).lower() == "true":
-        lycoris_convolutions(draft)
+        lycoris_convolutions(draft, POPUP_DEFAULTS)
     else:
         lora_convolutions(draft)
 
@@ -192,7 +194,7 @@ def popup_saving(draft: Draft) -> None:
 def sd_scripts_network(draft: Draft) -> None:
     """With LyCORIS as its module sd-scripts makes a LoCon even without conv_dim."""
     if str(draft.peek("network_module") or "").startswith(("lycoris", "locon.")):
-        lycoris_convolutions(draft)
+        lycoris_convolutions(draft, SD_SCRIPTS_DEFAULTS)
     else:
         lora_convolutions(draft)
 

@@ -69,6 +69,21 @@ def write(folder, content, name="run.json"):
     return folder / name
 
 
+@pytest.mark.parametrize(("given", "convolutions"), [
+    ({"network_module": "lycoris.kohya", "network_dim": 8, "conv_dim": 8}, (8, 1.0)),
+    ({"network_module": "lycoris.kohya"}, (4, 1.0)),
+    ({"base_model": "a.safetensors", "img_folder": "x", "net_dim": 8, "lyco": True}, (8, 16.0)),
+    ({"base_model": "a.safetensors", "img_folder": "x", "alpha": 2, "lyco": True}, (32, 2.0)),
+])  # fmt: skip
+def test_lycoris_gives_convolutions_the_sizes_of_the_network(given, convolutions, tmp_path):
+    """In LyCORIS conv_dim and conv_alpha are network_dim and network_alpha unless told otherwise;
+    sd-scripts takes 4 and 1 for these, the popup scripts 32 and 16."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(given), encoding="utf-8")
+    values = import_config(file).values
+    assert (values["conv_dim"], values["conv_alpha"]) == convolutions
+
+
 def test_our_own_config_comes_through_unchanged(tmp_path):
     settings, _ = read_train_settings({"pretrained_model_name_or_path": "a", "output_dir": "c",
                                        "train_data_dir": "b", "v_parameterization": False,
