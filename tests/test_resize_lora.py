@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -104,11 +105,11 @@ def test_each_lora_gets_the_sizes_that_it_can_have(tmp_path):
     said = " ".join(event.text for event in events if event.kind == "note")
     assert "small.safetensors has the size 4" in said
     assert [event.path for event in events if event.kind == "saved"] == [
-        str(tmp_path / "given.safetensors")
+        str(tmp_path / "given" / "large-dim6.safetensors")
     ]
     run(model=[folder], new_rank=6, save_to=tmp_path / "one")
     assert names(tmp_path / "one") == ["large-dim6.safetensors"]
-    with pytest.raises(SettingError, match="no LoRA there that is larger"):
+    with pytest.raises(SettingError, match="None of the LoRAs there can be brought to the size"):
         run(model=given, new_rank="30,31")
 
 
@@ -437,6 +438,11 @@ def test_one_lora_of_several_that_cannot_be_resized_is_left_out(kind, tmp_path):
     events = run(model=files, new_rank="2,4", save_to=tmp_path / "out")
     assert names(tmp_path / "out") == ["b-dim2.safetensors", "b-dim4.safetensors"]
     assert sum(event.kind == "note" and "Left out: " in event.text for event in events) == 1
+    run(model=files, new_rank=2, save_to=tmp_path / "two")
+    assert names(tmp_path / "two") == ["b-dim2.safetensors"], "a folder, as two were asked for"
+    twice = [files[0], shutil.copy(files[0], tmp_path / "c.safetensors")]
+    with pytest.raises(SettingError, match="None of the LoRAs"):
+        run(model=twice, new_rank=2, save_to=tmp_path / "none")
     with pytest.raises(SettingError) as caught:
         run(model=files[:1], new_rank="2,4", save_to=tmp_path / "alone")
     assert caught.value.setting == "model" and not (tmp_path / "alone").exists()

@@ -99,12 +99,13 @@ def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
     """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
     wanted = dict(_wanted(settings.model, _sizes(settings), report))
     if not wanted:
-        raise SettingError("model", "There is no LoRA there that is larger than the size asked "
-                           "for. Choose other files.")  # fmt: skip
+        raise SettingError("model", "None of the LoRAs there can be brought to the size asked "
+                           "for. Choose other files, or another size.")  # fmt: skip
     several = sum(map(len, wanted.values())) > 1 or any(map(os.path.isdir, settings.model))
+    asked = len(settings.model) * len(_sizes(settings)) > 1
     jobs, taken = [], set()
     for path, sizes in wanted.items():
-        outputs = tuple(_output(settings.save_to, path, size, several) for size in sizes)
+        outputs = tuple(_output(settings.save_to, path, size, several, asked) for size in sizes)
         for output in outputs:
             if output in taken:
                 raise SettingError("save_to", f"Two results would get the same name {output.name}. "
@@ -188,12 +189,16 @@ def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
     return tuple(dict.fromkeys(sizes))
 
 
-def _output(save_to: Path | None, path: Path, size: Size, several: bool) -> Path:
+def _output(
+    save_to: Path | None, path: Path, size: Size, several: bool, asked_for_several: bool
+) -> Path:
+    """Where a result goes; a `save_to` without ending is a folder where several were asked for,
+    even if but one can be made."""
     name = f"{path.stem}-{size.title}.safetensors"
     if save_to is None:
         return path.with_name(name)
     is_file = save_to.suffix.lower() in WEIGHT_ENDINGS
-    if save_to.is_dir() or (several and not is_file):
+    if os.path.isdir(save_to) or ((several or asked_for_several) and not is_file):
         return save_to / name
     if several:
         raise SettingError("save_to", f"Several files are made, and {save_to.name} is one file. "
