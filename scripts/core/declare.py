@@ -238,7 +238,10 @@ def read_path(text: str) -> Path:
             "A backslash and the letter behind it were read as one sign. In a config file write "
             "the backslash twice, or use /: C:/models/x.safetensors."
         )
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name, and nobody here is called so: a file's name
+        return Path(text)
 
 
 def _read_choice(declaration: Declaration, text: str) -> str:

@@ -64,7 +64,8 @@ def read_header(path: Path | str) -> Header:
         raise SuiteError(f"The file {path} cannot be read: {error.strerror}.") from error
     try:
         content = json.loads(text)
-        metadata = content.pop("__metadata__", None) or {}
+        metadata = content.pop("__metadata__", None)
+        metadata = metadata if isinstance(metadata, dict) else {}
         tensors = {name: _tensor_info(entry) for name, entry in content.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SuiteError(_not_one(path, file_size)) from error

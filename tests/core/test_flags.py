@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.core.declare import setting, show_value
+from scripts.core.declare import read_path, setting, show_value
 from scripts.core.errors import SuiteError
 from scripts.core.flags import FlagParser, add_flags, read_flags
 
@@ -76,3 +76,10 @@ def test_the_help_shows_each_setting_once_and_other_names_not_at_all(capsys):
 def test_a_table_is_shown_as_it_is_typed():
     table = {"weight_decay": 0.1, "betas": [0.9, 0.99], "10_a cat": 2}
     assert show_value(table) == "weight_decay=0.1 betas=0.9,0.99 '10_a cat=2'"
+
+
+def test_a_tilde_is_the_home_folder_only_where_somebody_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert read_path("~/a.safetensors") == tmp_path / "a.safetensors"
+    assert read_path("~old.safetensors") == Path("~old.safetensors")

@@ -62,3 +62,13 @@ def test_offsets_that_do_not_fit_the_shape_are_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SuiteError, match="There is no file"):
         read_header(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("metadata", [["x"], "x", 3, None])
+def test_odd_metadata_count_as_none(tmp_path, metadata):
+    entry = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
+    text = json.dumps({"__metadata__": metadata, "a": entry}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0")
+    header = read_header(path)
+    assert header.metadata == {} and list(header.tensors) == ["a"]
