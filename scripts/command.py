@@ -1,6 +1,7 @@
 """The frame around every command: report, log, requests to stop, errors and exit codes.
 
-Exit codes: 0 done, 1 the user can mend it, 2 stopped by the user, 70 a bug of ours.
+Exit codes: 0 done, 1 the user can mend it, 2 stopped by the user, 3 too little memory, 70 a bug of
+ours.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteErr
 from scripts.core.events import Control, Note, Problem, Report
 from scripts.core.files import LOG_FOLDER
 
-DONE, MENDABLE, STOPPED, BUG = 0, 1, 2, 70
+DONE, MENDABLE, STOPPED, NO_MEMORY, BUG = 0, 1, 2, 3, 70
 Work = Callable[[Report, Control], None]
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
         except MemoryError:
             log.exception("out of memory")
             report(Problem("The computer ran out of memory. Close other programs and start again."))
-            return MENDABLE
+            return NO_MEMORY
         except Exception:
             log.exception("unexpected error")
             where = f"please send the log file {log_path}" if log_path else (

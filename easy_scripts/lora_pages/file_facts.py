@@ -112,7 +112,7 @@ class FactsReader:
                     elif isinstance(message, Ended):
                         self._running.remove((facts, child))
                         facts.reading = False
-                        if message.code != MENDABLE:  # a bug in looking is no fault of the file
+                        if message.code != MENDABLE:  # no memory, or a bug: no fault of the file
                             facts.problem = None
                         self._tell(facts)
         finally:  # after an error of ours in a watcher too

@@ -107,7 +107,7 @@ def test_a_request_and_the_end_of_stdin_arrive():
         ("raise SuiteError('Too large.')", 1, {"event": "problem", "message": "Too large."}),
         ("raise SettingError('seed', 'Bad.')", 1,
          {"event": "problem", "message": "Bad.", "setting": "seed"}),
-        ("raise MemoryError", 1, {"event": "problem", "message": "The computer ran out of memory. "
+        ("raise MemoryError", 3, {"event": "problem", "message": "The computer ran out of memory. "
                                   "Close other programs and start again."}),
         ("raise Cancelled('Stopped.')", 2, {"event": "note", "text": "Stopped."}),
     ],
