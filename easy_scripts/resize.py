@@ -9,7 +9,7 @@ from typing import Any
 from easy_scripts.lora_pages.file_facts import FactsReader
 from easy_scripts.lora_pages.file_list_page import LORA_FILES, FileListPage
 from easy_scripts.lora_pages.result_page import ResultPage
-from easy_scripts.lora_pages.save_page import ENDING, SavePage
+from easy_scripts.lora_pages.save_page import SavePage
 from easy_scripts.lora_pages.size_limits import most, refused
 from easy_scripts.lora_pages.size_page import SizePage
 from easy_scripts.wizard.findings import Findings
@@ -62,7 +62,7 @@ class PlacePage(SavePage):
         settings, _ = read_resize_settings(self.answers.config())
         conv, method = settings.new_conv_rank, settings.dynamic_method
         return [
-            Wish(path, rank, f"{path.stem}-{size_title(rank, conv, method, param)}{ENDING}",
+            Wish(path, rank, f"{path.stem}-{size_title(rank, conv, method, param)}.safetensors",
                  None if method else refused(self._facts(path), rank, conv))
             for path in settings.model
             for rank in settings.new_rank

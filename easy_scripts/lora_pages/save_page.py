@@ -9,9 +9,8 @@ from tkinter import ttk
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.path_row import OUTPUT_FILE, PathRow
 from easy_scripts.wizard.theme import CAPTION
-from scripts.core.errors import SettingErrors
-
-ENDING = ".safetensors"
+from scripts.core.errors import SettingError, SettingErrors
+from scripts.core.files import as_safetensors
 
 
 class SavePage(Page):
@@ -26,12 +25,11 @@ class SavePage(Page):
 
     def results(self) -> list[Path]:
         """The files that will be written: here the one of save_to, whose ending may be left out; in
-        a folder it has the proposed name."""
+        a folder it has the proposed name. Raises SettingError for a place where no file can be."""
         path = Path(str(self.answers["save_to"] or self.proposal()))
         if os.path.isdir(path):
             return [path / Path(self.proposal()).name]
-        ending = "" if path.name.lower().endswith(ENDING) else ENDING
-        return [path.with_name(path.name + ending)]
+        return [as_safetensors(path)]
 
     def left_out(self) -> list[str]:
         """What will not be made although it was asked for, and why, in sentences."""
@@ -55,7 +53,7 @@ class SavePage(Page):
         """Propose a place where the user has not chosen one."""
         self.answers.propose("save_to", self.proposal())
         self.row.show_end()
-        self.wizard.facts.overwrite = False
+        self.wizard.facts.forget("overwrite", "result")
         self._list_results()
 
     def _list_results(self) -> None:
@@ -65,7 +63,7 @@ class SavePage(Page):
             child.destroy()
         try:
             results, left_out = self.results(), self.left_out()
-        except SettingErrors:  # in the middle of typing
+        except (SettingError, SettingErrors):  # in the middle of typing
             return
         for path in results:
             exists, text = os.path.exists(path), path.name
@@ -80,15 +78,23 @@ class SavePage(Page):
                   wraplength=self.theme.px(640)).pack(anchor="w", pady=(gap, 0))  # fmt: skip
 
     def check(self) -> bool:
-        """Also: the command gets the file that is promised, where a folder was given for it."""
-        given = self.answers["save_to"]
-        if given and self.row.kind == OUTPUT_FILE and os.path.isdir(given):
-            self.answers["save_to"] = str(self.results()[0])
-        return super().check()
+        """Also whether results can be where they were said to go."""
+        if not super().check():
+            return False
+        try:
+            self.results()
+        except SettingError as error:
+            self.show_error("save_to", self.texts.said(error))
+            return False
+        return True
 
     def proceed(self) -> None:
-        """Ask before an older file is replaced."""
-        older = [path for path in self.results() if os.path.exists(path)]
+        """Ask before an older file is replaced. The command gets the file that is promised, where a
+        folder was given for it."""
+        results = self.results()
+        if self.row.kind == OUTPUT_FILE:
+            self.wizard.facts.result = str(results[0])
+        older = [path for path in results if os.path.exists(path)]
         if older:
             names = ", ".join(path.name for path in older[:3]) + (" …" if older[3:] else "")
             if self.wizard.ask("save.ask", names=names) == 0:

@@ -19,10 +19,12 @@ class Findings:
 
     `events`: all events of the latest work, written by its page when it ends.
     `overwrite`: an earlier file may be replaced; the page of the place asks, the work takes it.
+    `result`: the file to be made, where save_to may be a folder; the same pages.
     """
 
     events: list[Event] = field(default_factory=list)
     overwrite: bool = False
+    result: str | None = None
 
     def take(self, name: str) -> Any:
         """A fact that holds once: it is forgotten when it is taken."""

@@ -77,6 +77,8 @@ class WorkPage(Page):
         config = self.answers.config()
         if self.wizard.facts.take("overwrite"):
             config["overwrite"] = True
+        if result := self.wizard.facts.take("result"):
+            config["save_to"] = result
         return config
 
     def enter(self) -> None:

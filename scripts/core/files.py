@@ -213,7 +213,8 @@ def check_output_file(
 def as_safetensors(path: Path, setting: str = "save_to") -> Path:
     """`path` with the ending .safetensors, which may be left out; a folder stays as it is.
 
-    Raises SettingError for the ending of a kind of file that can hold harmful code.
+    Raises SettingError for the ending of a kind of file that can hold harmful code, and for a disk
+    or network place alone.
     """
     ending = path.suffix.lower()
     if ending in UNSAFE_ENDINGS:
@@ -221,6 +222,8 @@ def as_safetensors(path: Path, setting: str = "save_to") -> Path:
                            "ending .safetensors.")  # fmt: skip
     if ending == ".safetensors" or os.path.isdir(path):
         return path
+    if not path.name:
+        raise SettingError(setting, f"{path} names no file. Write the file's name behind it.")
     return path.with_name(path.name + ".safetensors")
 
 

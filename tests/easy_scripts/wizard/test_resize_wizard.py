@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from tkinter import ttk
 
 import pytest
 from tool_hands import LORA, dims, finish, given, known, resized
 
 from easy_scripts import resize
+from easy_scripts.lora_pages import save_page
 
 
 def test_a_dropped_lora_is_resized_by_return_alone(open_robot, loras):
@@ -251,6 +252,21 @@ def test_a_folder_that_is_there_holds_the_one_result_under_its_proposed_name(ope
     robot.press("<Alt-s>")
     finish(robot)
     assert len(asked()) == 1 and dims(older) == {4}
+    assert robot.wizard.answers["save_to"] == str(place), "another LoRA has another name"
+
+
+@pytest.mark.parametrize("typed", ["/", "Q:\\", "\\\\nas\\lo"])
+def test_a_place_without_a_file_name_is_told_of(open_robot, loras, typed, monkeypatch):
+    monkeypatch.setattr(save_page, "Path", PureWindowsPath if typed != "/" else Path)
+    monkeypatch.setattr(save_page.os.path, "isdir", lambda path: False)
+    robot = open_robot(resize.PLAN, {**given("model", loras[:1]), "new_rank": [4]})
+    for _ in range(2):
+        known(robot)
+        robot.press("<Alt-n>")
+    robot.page.row.variable.set(typed)
+    robot.pump()
+    robot.press("<Alt-s>")
+    assert robot.page.name == "save" and "names no file" in robot.seen()
 
 
 def test_the_proposed_size_is_that_of_the_lora_chosen_now_until_one_is_set(open_robot, tmp_path):
