@@ -76,7 +76,8 @@ def _lines(queue: Path) -> Iterator[tuple[list[str], str, int]]:
     try:
         text, _ = read_text(queue)
     except OSError as error:
-        raise SettingError("queue", f"{queue} cannot be read: {error.strerror}.") from error
+        message = f"The file {queue} cannot be read: {error.strerror}."
+        raise SettingError("queue", message) from error
     lines = [
         (words, line, number)
         for number, line in enumerate(text.splitlines(), 1)
