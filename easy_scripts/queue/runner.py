@@ -9,10 +9,10 @@ When a stop is asked for, the bake in hand saves and stops, and the rest stays i
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
@@ -74,7 +74,7 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
 
 def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:
     config, settings = store.folder / f"{bake.id}.json", bake.settings
-    if bake.resume_from and Path(bake.resume_from).is_dir():
+    if bake.resume_from and os.path.isdir(bake.resume_from):  # False, no error, where it is barred
         settings = {**settings, "resume": bake.resume_from}
     began = time.monotonic()
     outcome = Outcome()

@@ -171,6 +171,13 @@ def test_a_state_that_is_refused_is_not_tried_again(store, stand_in, tmp_path):
     assert store.read().find(bake).result == "one.safetensors"
 
 
+def test_a_state_that_cannot_be_looked_at_does_not_end_the_queue(store, stand_in):
+    bake, _ = add(store, "one", "two")
+    store.update(bake, resume_from="x" * 5000)  # a path that the system refuses
+    assert run(store, stand_in) == 2
+    assert states(store) == {"one": DONE, "two": DONE}
+
+
 def test_a_bake_that_is_changed_begins_anew_and_only_while_it_does_not_run(store, tmp_path):
     (bake,) = add(store, "one")
     for state, then in ((FAILED, WAITING), (STOPPED, WAITING), (HELD, HELD)):
