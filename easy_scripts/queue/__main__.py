@@ -76,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _do(options: argparse.Namespace, store: QueueStore) -> int:
+    if options.verb == "run":  # takes up what was cut off, and tells a window what is wrong
+        return _run_for_a_window(store) if options.events else _run(store)
     store.take_up_what_was_cut_off()
     if options.verb == "add":
         return _add(options.files, store)
     if options.verb == "list":
         return _list(store, options.json)
-    if options.verb == "run":
-        return _run_for_a_window(store) if options.events else _run(store)
     if options.verb == "move":
         store.move(_ids(store, [options.number])[0], options.to - 1)
     elif options.verb in ("pause", "go_on"):

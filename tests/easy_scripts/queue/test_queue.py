@@ -225,6 +225,20 @@ def test_a_damaged_file_is_told(store):
         store.read()
 
 
+def events_of_a_run(store, capfd, monkeypatch):
+    """The exit code of `run --events` and what a window is told."""
+    monkeypatch.setattr(command, "listen", lambda *_: None)
+    code = command.main(["run", "--events"], store)
+    return code, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_window_is_told_that_the_file_is_damaged(store, capfd, monkeypatch):
+    add(store, "one")
+    store.path.write_text("{")
+    code, [problem] = events_of_a_run(store, capfd, monkeypatch)
+    assert code == 1 and problem["event"] == "problem" and "is damaged" in problem["message"]
+
+
 CONFIG = {"pretrained_model_name_or_path": "base.safetensors", "train_data_dir": "in",
           "output_dir": "out"}  # fmt: skip
 
