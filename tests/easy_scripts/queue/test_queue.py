@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import threading
@@ -195,6 +196,28 @@ def test_two_runners_never_run_the_same_queue(store, stand_in):
     with store.only_runner(), pytest.raises(SuiteError, match="being run already"):
         run(store, stand_in)
     assert states(store) == {"good": WAITING}
+
+
+def no_file(store, monkeypatch):
+    (store.folder / "runner.lock").mkdir()
+
+
+def no_locks(store, monkeypatch):
+    def refuse(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("easy_scripts.queue.store.try_lock", refuse)
+
+
+@pytest.mark.parametrize("flaw", [no_file, no_locks])
+def test_a_runner_that_cannot_lock_is_told_and_the_list_is_shown(store, monkeypatch, capsys, flaw):
+    (bake,) = add(store, "one")
+    store.update(bake, state=RUNNING)
+    flaw(store, monkeypatch)
+    assert command.main(["run"], store) == 1
+    assert "runner.lock cannot be written" in capsys.readouterr().err
+    assert command.main(["list"], store) == 0
+    assert "one: running" in capsys.readouterr().out
 
 
 def test_what_was_cut_off_runs_again_but_not_for_ever(store, stand_in):
