@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from easy_scripts.launcher.bug_log import keep_bug
+from easy_scripts.launcher.bug_log import tell_bug
 from scripts.core.errors import SuiteError
 from scripts.core.files import explain_os_error
 
@@ -16,8 +16,7 @@ def explain_error(error: Exception, folder: Path, logs: Path) -> str:
         return str(error)
     if isinstance(error, OSError):
         return explain_os_error(error, Path(error.filename or folder))
-    where = keep_bug(logs, "window")
-    return f"Something went wrong that should not have. This is an error of Easy LoRA; {where}."
+    return tell_bug(logs, "window")
 
 
 def in_words(seconds: float) -> str:

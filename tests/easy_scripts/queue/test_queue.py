@@ -262,6 +262,34 @@ def test_a_window_is_told_that_the_file_is_damaged(store, capfd, monkeypatch):
     assert code == 1 and problem["event"] == "problem" and "is damaged" in problem["message"]
 
 
+@pytest.fixture
+def broken(tmp_path, monkeypatch) -> Path:
+    """An error of ours in the queue; the folder of the logs."""
+
+    def fail(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(command, "LOG_FOLDER", tmp_path / "logs")
+    monkeypatch.setattr(command, "run_queue", fail)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    return tmp_path / "logs"
+
+
+def test_an_error_of_ours_is_told_as_one_and_kept(store, capsys, broken):
+    assert command.main(["run"], store) == 70
+    [log] = broken.iterdir()
+    assert "ZeroDivisionError: ours" in log.read_text()
+    assert f"This is an error of Easy LoRA; please send the log file {log}." in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_window_is_told_of_an_error_of_ours_and_finds_its_log(store, capfd, monkeypatch, broken):
+    code, [problem] = events_of_a_run(store, capfd, monkeypatch)
+    [log] = broken.glob("train-*.log")  # what the window opens, see WorkPage._log_file
+    assert code == 70 and problem["event"] == "problem" and str(log) in problem["message"]
+
+
 CONFIG = {"pretrained_model_name_or_path": "base.safetensors", "train_data_dir": "in",
           "output_dir": "out"}  # fmt: skip
 
