@@ -172,13 +172,14 @@ class QueueStore:
         return self._edit(bake_id, work, running_too=True)
 
     def edit(self, bake_id: str, settings: dict[str, Any], name: str | None = None) -> Bake:
-        """Give a bake other settings. It begins anew with them and waits for its turn, unless it is
-        held. Raises SuiteError while it runs."""
+        """Give a bake other settings. It waits for its turn with them, unless it is held, and goes
+        on from its saved state, if that fits them. Raises SuiteError while it runs."""
 
         def work(bakes: list[Bake], place: int) -> Bake:
             old = bakes[place]
             state = HELD if old.state == HELD else WAITING
-            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state)
+            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state,
+                                resume_from=old.resume_from)  # fmt: skip
             return bakes[place]
 
         return self._edit(bake_id, work)

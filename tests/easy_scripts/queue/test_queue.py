@@ -162,14 +162,33 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
 
 
-def test_a_state_that_is_refused_is_not_tried_again(store, stand_in, tmp_path):
+def told_by_a_run(store, stand_in):
+    """The notes of a run."""
+    notes = []
+    run(store, stand_in, watch=lambda bake, event: notes.append(getattr(event, "text", None)))
+    return [note for note in notes if note]
+
+
+def test_a_state_that_is_refused_lets_the_bake_begin_anew(store, stand_in, tmp_path):
     (bake,) = add(store, "one")
     store.update(bake, settings={"output_name": "one", "seed": 8}, resume_from=str(tmp_path))
+    assert told_by_a_run(store, stand_in) == [
+        f"one begins anew; what was saved of it stays in {tmp_path}. "
+        "The state belongs to another training."
+    ]
+    done = store.read().find(bake)
+    assert (done.state, done.result, done.resume_from) == (DONE, "one.safetensors", None)
+    bad = store.add({"output_name": "bad", "seed": 8}).id
+    store.update(bad, resume_from=str(tmp_path))
     run(store, stand_in)
+    failed = store.read().find(bad)
+    assert failed.error == "vae: Too dark.\nToo few." and failed.resume_from is None
+
+
+def test_a_state_of_the_users_own_that_is_refused_is_an_error(store, stand_in, tmp_path):
+    bake = store.add({"output_name": "one", "seed": 8, "resume": str(tmp_path)}).id
+    assert told_by_a_run(store, stand_in) == []
     assert store.read().find(bake).error == "resume: The state belongs to another training."
-    store.again(bake)
-    run(store, stand_in)
-    assert store.read().find(bake).result == "one.safetensors"
 
 
 def test_a_state_that_cannot_be_looked_at_does_not_end_the_queue(store, stand_in):
@@ -179,12 +198,21 @@ def test_a_state_that_cannot_be_looked_at_does_not_end_the_queue(store, stand_in
     assert states(store) == {"one": DONE, "two": DONE}
 
 
-def test_a_bake_that_is_changed_begins_anew_and_only_while_it_does_not_run(store, tmp_path):
+def test_a_bake_that_is_changed_keeps_what_was_saved(store, stand_in, tmp_path):
+    (bake,) = add(store, "one")
+    store.update(bake, state=STOPPED, resume_from=str(tmp_path))
+    store.edit(bake, {"output_name": "two"}, "two")
+    assert told_by_a_run(store, stand_in) == []
+    assert store.read().find(bake).result == "resumed.safetensors"
+
+
+def test_a_bake_is_changed_only_while_it_does_not_run(store, tmp_path):
     (bake,) = add(store, "one")
     for state, then in ((FAILED, WAITING), (STOPPED, WAITING), (HELD, HELD)):
         store.update(bake, state=state, error="Too dark.", begun=2, resume_from=str(tmp_path))
         store.edit(bake, {"output_name": "two"}, "two")
-        assert store.read().bakes == (Bake(bake, "two", {"output_name": "two"}, state=then),)
+        changed = Bake(bake, "two", {"output_name": "two"}, state=then, resume_from=str(tmp_path))
+        assert store.read().bakes == (changed,)
     store.update(bake, state=RUNNING)
     with store.only_runner(), pytest.raises(SuiteError, match="two is running"):
         store.edit(bake, {"output_name": "three"})
