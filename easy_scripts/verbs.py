@@ -11,7 +11,7 @@ from functools import partial
 from easy_scripts.install import command as setup_command
 from easy_scripts.install import doctor
 from easy_scripts.install.make_environment import Wishes
-from easy_scripts.launcher.bug_log import keep_bug
+from easy_scripts.launcher.bug_log import tell_bug
 from easy_scripts.launcher.clicked import clicked, true_arguments
 from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
@@ -112,10 +112,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.write("Stopped.\n")
         return STOPPED
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
-        sys.stderr.write(
-            "Something went wrong that should not have. This is an error of Easy LoRA; "
-            f"{keep_bug(Project().logs)}.\n"
-        )
+        sys.stderr.write(f"{tell_bug(Project().logs)}\n")
         return BUG
 
 

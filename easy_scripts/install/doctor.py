@@ -20,7 +20,7 @@ from pathlib import Path
 from easy_scripts.install import graphics, known_failures, surroundings
 from easy_scripts.install.anonymous import without_names
 from easy_scripts.install.command import ensure_environment
-from easy_scripts.install.kinds import KINDS, Graphics, build_in_words, choose_kind
+from easy_scripts.install.kinds import KINDS, NOT_USED, Graphics, build_in_words, choose_kind
 from easy_scripts.install.make_environment import AUTO, Wishes, check_environment, look_at_eight_bit
 from easy_scripts.install.place_checks import Finding, check_place
 from easy_scripts.launcher.judge import Judgement, judge, read_json, read_pyvenv_cfg
@@ -30,6 +30,10 @@ from scripts.core.files import write_text
 
 IN_ORDER, PROBLEMS = 0, 1
 RUN_SETUP = "Run set-up: python -m easy_scripts setup"
+USE_CARD = (
+    "To use it, open set-up and press “Use the graphics card”, or run: "
+    "python -m easy_scripts setup --kind auto"
+)
 
 
 @dataclass
@@ -147,8 +151,12 @@ def _torch_build(judgement: Judgement, found: Graphics) -> list[Finding]:
     if choice.kind is None:
         return [Finding("driver", choice.reason, "Until then, training uses the processor.")]
     wrong = _wrong_build(stamp)
-    if wrong or not stamp or stamp.get("asked") != AUTO:
+    if wrong or not stamp:
         return wrong
+    if stamp.get("asked") == "cpu" and choice.kind != "cpu":
+        return [Finding("torch", f"{choice.reason} {NOT_USED}", USE_CARD, problem=False)]
+    if stamp.get("asked") != AUTO:
+        return []
     if stamp.get("kind") != choice.kind:
         cause = f"PyTorch is set up for {stamp.get('kind')}. {choice.reason}"
         return [_by_setup("torch", cause)]

@@ -90,6 +90,7 @@ NVIDIA_BUILDS = (
     NvidiaBuild("cu126", (5, 0), (9, 0), (12, 0), {"win32": "528.33", "linux": "525.60"}),
 )
 INTEL_WITH_XPU = re.compile(r"\bArc\b|Data Center GPU Max", re.IGNORECASE)
+NOT_USED = "But the processor was asked for, and set-up remembers that."
 SLOWLY = "training will run on the processor, hours where a graphics card takes minutes."
 
 

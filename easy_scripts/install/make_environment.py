@@ -24,7 +24,7 @@ from easy_scripts.install.bitsandbytes_patch import EightBit, patch, take_step, 
 from easy_scripts.install.failures import explain_failure
 from easy_scripts.install.fetch_wheel import Wanted, fetch_wheel
 from easy_scripts.install.install_packages import PackageInstaller
-from easy_scripts.install.kinds import KINDS, Choice, Graphics, Kind, choose_kind
+from easy_scripts.install.kinds import KINDS, NOT_USED, Choice, Graphics, Kind, choose_kind
 from easy_scripts.install.lockfiles import lock_hash
 from easy_scripts.install.package_source import Reachable, index_reachable
 from easy_scripts.install.packages import Findings, inspect, wanted_versions
@@ -189,12 +189,23 @@ def decide_kind(project: Project, wishes: Wishes) -> tuple[str, Choice]:
     asked = wishes.kind or read_json(project.plan).get("asked", AUTO)
     if asked in KINDS:
         return asked, Choice(asked, f'The kind "{asked}" was asked for.')
-    found = wishes.detect()
-    python = (sys.version_info[0], sys.version_info[1])
-    choice = choose_kind(sys.platform, found.gpus, found.driver_cuda, python)
+    choice = _choose(wishes)
     if choice.kind is None:
         raise NothingFits(choice.reason)
     return AUTO, choice
+
+
+def _choose(wishes: Wishes) -> Choice:
+    found = wishes.detect()
+    return choose_kind(sys.platform, found.gpus, found.driver_cuda, sys.version_info[:2])
+
+
+def unused_card(project: Project, wishes: Wishes) -> str:
+    """Which card could be used (again), where the processor was asked for; "" if there is none."""
+    if read_json(project.plan).get("asked") != "cpu":
+        return ""
+    choice = _choose(wishes)
+    return "" if choice.kind in (None, "cpu") else f"{choice.reason} {NOT_USED}"
 
 
 def describe_plan(project: Project, wishes: Wishes) -> str:

@@ -14,7 +14,13 @@ import tkinter
 from collections.abc import Callable, Sequence
 from tkinter import ttk
 
-from easy_scripts.install.make_environment import NothingFits, Wishes, describe_plan
+from easy_scripts.install.make_environment import (
+    AUTO,
+    NothingFits,
+    Wishes,
+    describe_plan,
+    unused_card,
+)
 from easy_scripts.install.skeleton import base_python
 from easy_scripts.install.words import explain_error, split_unit
 from easy_scripts.launcher.handover import open_window
@@ -55,12 +61,13 @@ class SetupWindow:
         self._child: Child | None = None
         self._stopping = False
         self._time_left = TimeLeft()
+        self._unused = ""  # what `unused_card` says
         self._results: queue.SimpleQueue[tuple[Callable, str]] = queue.SimpleQueue()
         root.protocol("WM_DELETE_WINDOW", self.close)
         root.bind("<Escape>", lambda event: self.close())
         root.bind("<Return>", self._press)
         self._build()
-        self._later(lambda: describe_plan(project, Wishes()), self._show_plan)
+        self._later(self._look, self._show_plan)
         self._poll()
 
     # --- building --------------------------------------------------------------------------
@@ -105,9 +112,10 @@ class SetupWindow:
         self.leave = self._button(buttons, "Wide.TButton", self.close)
         self.start = self._button(buttons, "Accent.TButton", self.run)
         self.onward = self._button(buttons, "Accent.TButton", self._go_onward)
-        self.processor = self._button(buttons, "Wide.TButton", self._use_processor)
-        self.onward.pack_forget()
-        self.processor.pack_forget()
+        self.processor = self._button(buttons, "Wide.TButton", lambda: self._use("cpu"))
+        self.card = self._button(buttons, "Wide.TButton", lambda: self._use(AUTO))
+        for button in (self.onward, self.processor, self.card):
+            button.pack_forget()
         self._label(self.doctor, "doctor.button")
         self._label(self.leave, "frame.close")
         self._label(self.start, "setup.start")
@@ -154,10 +162,19 @@ class SetupWindow:
 
         threading.Thread(target=run, daemon=True).start()
 
+    def _look(self) -> str:
+        """In a thread: the plan, and what is found but left unused."""
+        plan = describe_plan(self.project, Wishes())
+        self._unused = unused_card(self.project, Wishes())
+        return f"{plan}\n\n{self._unused}".rstrip()
+
     def _show_plan(self, plan: str) -> None:
         self._rest("setup.ready_to_start")
         reason = f"{self.texts.said(self._reason)}\n\n" if self._reason else ""
         self.notes["text"] = reason + self.texts.said(plan)
+        if self._unused:
+            self._label(self.card, "setup.card")
+            self._show_button(self.card)
         self._let_start()
 
     def _let_start(self) -> None:
@@ -178,9 +195,10 @@ class SetupWindow:
     def _show_button(self, button: ttk.Button) -> None:
         button.pack(side="right", padx=(self.look.px(8), 0), before=self.start)
 
-    def _use_processor(self) -> None:
-        self._arguments += ["--kind", "cpu"]
+    def _use(self, kind: str) -> None:
+        self._arguments += ["--kind", kind]
         self.processor.pack_forget()
+        self.card.pack_forget()
         self.run()
 
     def _rest(self, key: str) -> None:
@@ -193,8 +211,8 @@ class SetupWindow:
     def run(self) -> None:
         """Start set-up as a child process."""
         self.start.state(["disabled"])
-        self.doctor.state(["disabled"])
-        self.processor.state(["disabled"])
+        for button in (self.doctor, self.processor, self.card):
+            button.state(["disabled"])
         self.onward.pack_forget()
         self.problem["text"] = self.notes["text"] = ""
         self._stopping = False
@@ -256,8 +274,8 @@ class SetupWindow:
         self._child, self.code = None, code
         usable = code == DONE or judge(self.project).whole  # but for the bake
         self._label(self.leave, "frame.close")
-        self.doctor.state(["!disabled"])
-        self.processor.state(["!disabled"])
+        for button in (self.doctor, self.processor, self.card):
+            button.state(["!disabled"])
         self._label(self.start, "setup.check_again" if code == DONE else "setup.try_again")
         self._rest("setup.done" if code == DONE else "setup.usable" if usable else "setup.not_done")
         self._let_start()
@@ -266,6 +284,7 @@ class SetupWindow:
         self.start.configure(style="Wide.TButton" if usable else "Accent.TButton")
         if usable:
             self.processor.pack_forget()
+            self.card.pack_forget()
             self._show_button(self.onward)
             self.onward.focus_set()
 

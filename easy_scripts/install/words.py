@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
-from easy_scripts.launcher.bug_log import keep_bug
+from easy_scripts.launcher.bug_log import keep_bug, tell_bug
 from scripts.core.errors import SuiteError
 from scripts.core.files import explain_os_error
 
+# What the system says of a file that cannot be written. Of others it is not known what was done.
+OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
 
 def explain_error(error: Exception, folder: Path, logs: Path) -> str:
-    """What a window says of whatever ended its work in `folder`; an error of ours is kept in
-    `logs`. To be called where the error is caught."""
+    """What a window says of whatever ended its work in `folder`; an error that is not the user's is
+    kept in `logs`. To be called where the error is caught."""
     if isinstance(error, SuiteError):
         return str(error)
     if isinstance(error, OSError):
-        return explain_os_error(error, Path(error.filename or folder))
-    where = keep_bug(logs, "window")
-    return f"Something went wrong that should not have. This is an error of Easy LoRA; {where}."
+        if error.errno in OF_WRITING:
+            return explain_os_error(error, Path(error.filename or folder))
+        where = keep_bug(logs, "window")
+        return f"This could not go on: {error}. Try again; if that does not help, {where}."
+    return tell_bug(logs, "window")
 
 
 def in_words(seconds: float) -> str:

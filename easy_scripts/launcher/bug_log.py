@@ -7,6 +7,13 @@ import traceback
 from pathlib import Path
 
 
+def tell_bug(logs: Path, name: str = "easy_scripts") -> str:
+    """What people are told of the exception in hand, an error of ours; it is kept as by
+    `keep_bug`."""
+    where = keep_bug(logs, name)
+    return f"Something went wrong that should not have. This is an error of Easy LoRA; {where}."
+
+
 def keep_bug(logs: Path, name: str = "easy_scripts") -> str:
     """Write the exception in hand into a log, called after `name` and the time; what to do with
     that, as the end of a sentence."""

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from easy_scripts.launcher.bug_log import tell_bug
 from easy_scripts.queue.runner import run_queue
 from easy_scripts.queue.store import (
     DONE,
@@ -33,11 +34,13 @@ from easy_scripts.queue.store import (
 from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Facts, Note, Problem, Step
+from scripts.core.files import LOG_FOLDER
 from scripts.settings.import_config import Imported
 from scripts.settings.import_draft import Fate
 
 ON_NUMBERS = ("remove", "duplicate", "hold", "let_go", "again")
-DONE_CODE, MENDABLE, STOPPED_CODE = 0, 1, 2
+DONE_CODE, MENDABLE, STOPPED_CODE, BUG = 0, 1, 2, 70
+BUG_LOG = "train-queue"  # the window of the training opens the newest train-*.log
 
 
 def main(argv: Sequence[str] | None = None, store: QueueStore | None = None) -> int:
@@ -51,6 +54,9 @@ def main(argv: Sequence[str] | None = None, store: QueueStore | None = None) -> 
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
         return MENDABLE
+    except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
+        sys.stderr.write(f"{tell_bug(LOG_FOLDER, BUG_LOG)}\n")
+        return BUG
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,13 +82,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _do(options: argparse.Namespace, store: QueueStore) -> int:
+    if options.verb == "run":  # takes up what was cut off, and tells a window what is wrong
+        return _run_for_a_window(store) if options.events else _run(store)
     store.take_up_what_was_cut_off()
     if options.verb == "add":
         return _add(options.files, store)
     if options.verb == "list":
         return _list(store, options.json)
-    if options.verb == "run":
-        return _run_for_a_window(store) if options.events else _run(store)
     if options.verb == "move":
         store.move(_ids(store, [options.number])[0], options.to - 1)
     elif options.verb in ("pause", "go_on"):
@@ -203,6 +209,9 @@ def _run_for_a_window(store: QueueStore) -> int:
         except SuiteError as error:
             report(Problem(str(error)))
             return MENDABLE
+        except Exception:  # noqa: BLE001 - as in `main`, and the window shows it
+            report(Problem(tell_bug(LOG_FOLDER, BUG_LOG)))
+            return BUG
         if control.stop_asked:
             return STOPPED_CODE
         report(Done(results[-1]))

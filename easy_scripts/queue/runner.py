@@ -2,45 +2,49 @@
 
     run_queue(QueueStore(), watch, control)
 
-A bake that fails, even by taking its process down, is marked with its reason, and the next begins.
+A bake goes on from its saved state, or begins anew where that does not fit its settings any more.
+One that fails, even by taking its process down, is marked with its reason, and the next begins.
 When a stop is asked for, the bake in hand saves and stops, and the rest stays in the queue.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
 from scripts.core.errors import SuiteError
-from scripts.core.events import Control, Done, Event, Problem, Saved
+from scripts.core.events import Control, Done, Event, Note, Problem, Saved
 from scripts.core.files import write_text
 
 COMMAND = "scripts.train"
 SECONDS_BETWEEN_LOOKS = 0.1
-EXIT_DONE, EXIT_STOPPED = 0, 2
+EXIT_DONE, MENDABLE, EXIT_STOPPED = 0, 1, 2
 
 Watch = Callable[[Bake, Event | None], None]
 
 
 @dataclass
 class Outcome:
-    """What a bake's events told, for its report."""
+    """What a bake's events told, for its report. `refused`: why it cannot go on from a state."""
 
     result: str | None = None
     state_folder: str | None = None
-    state_refused: bool = False
+    refused: str = ""
     error: str | None = None
     last_line: str = ""
 
     def take(self, event: Event) -> None:
         """Remember what the report needs of an event."""
         if isinstance(event, Problem):
-            self.state_refused = self.state_refused or event.setting == "resume"
+            if event.setting == "resume":
+                self.refused = event.message
             told = f"{event.setting}: {event.message}" if event.setting else event.message
             self.error = f"{self.error}\n{told}" if self.error else told
         elif isinstance(event, Saved) and event.what == "state":
@@ -73,32 +77,46 @@ def run_queue(store: QueueStore, watch: Watch, control: Control, command: str = 
 
 
 def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str) -> Bake:
-    config, settings = store.folder / f"{bake.id}.json", bake.settings
-    if bake.resume_from and Path(bake.resume_from).is_dir():
-        settings = {**settings, "resume": bake.resume_from}
-    began = time.monotonic()
-    outcome = Outcome()
-    try:
-        write_text(config, json.dumps(settings, indent=2) + "\n")
-        child = Child(command, ["--config", str(config), "--events"])
-        code = _follow(child, bake, outcome, watch, control)
-    except OSError as error:
-        outcome.error, code = f"The training could not be started: {error}.", 1
-    except SuiteError as error:
-        outcome.error, code = str(error), 1
-    finally:
-        config.unlink(missing_ok=True)
+    began, before = time.monotonic(), bake.resume_from
+    follow = partial(_train, store, bake, watch, control, command)
+    if before and os.path.isdir(before):  # False, no error, where it is barred
+        outcome, code = follow({**bake.settings, "resume": before})
+        if outcome.refused:  # the settings were changed, or the pictures
+            watch(bake, Note(f"{bake.name} begins anew; what was saved of it stays in {before}. "
+                             f"{outcome.refused}"))  # fmt: skip
+            before = None
+            outcome, code = follow(bake.settings)
+    else:
+        outcome, code = follow(bake.settings)
     state = {EXIT_DONE: DONE, EXIT_STOPPED: STOPPED}.get(code, FAILED)
     if state == FAILED and outcome.error is None:
         outcome.error = (
             f"The training ended unexpectedly (code {code}). {outcome.last_line}".strip()
         )
-    before = None if outcome.state_refused else bake.resume_from
     return store.update(
         bake.id, state=state, seconds=round(time.monotonic() - began, 1), result=outcome.result,
         resume_from=None if state == DONE else outcome.state_folder or before,
         error=outcome.error if state == FAILED else None,
     )  # fmt: skip
+
+
+def _train(
+    store: QueueStore, bake: Bake, watch: Watch, control: Control, command: str,
+    settings: dict[str, Any],
+) -> tuple[Outcome, int]:  # fmt: skip
+    """Train with these settings; what the events told, and the exit code."""
+    config, outcome = store.folder / f"{bake.id}.json", Outcome()
+    try:
+        write_text(config, json.dumps(settings, indent=2) + "\n")
+        child = Child(command, ["--config", str(config), "--events"])
+        return outcome, _follow(child, bake, outcome, watch, control)
+    except OSError as error:
+        outcome.error = f"The training could not be started: {error}."
+    except SuiteError as error:
+        outcome.error = str(error)
+    finally:
+        config.unlink(missing_ok=True)
+    return outcome, MENDABLE
 
 
 def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: Control) -> int:

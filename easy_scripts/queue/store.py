@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -172,13 +172,14 @@ class QueueStore:
         return self._edit(bake_id, work, running_too=True)
 
     def edit(self, bake_id: str, settings: dict[str, Any], name: str | None = None) -> Bake:
-        """Give a bake other settings. It begins anew with them and waits for its turn, unless it is
-        held. Raises SuiteError while it runs."""
+        """Give a bake other settings. It waits for its turn with them, unless it is held, and goes
+        on from its saved state, if that fits them. Raises SuiteError while it runs."""
 
         def work(bakes: list[Bake], place: int) -> Bake:
             old = bakes[place]
             state = HELD if old.state == HELD else WAITING
-            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state)
+            bakes[place] = Bake(old.id, name or old.name, settings, old.source, state,
+                                resume_from=old.resume_from)  # fmt: skip
             return bakes[place]
 
         return self._edit(bake_id, work)
@@ -226,10 +227,17 @@ class QueueStore:
 
     @contextmanager
     def only_runner(self) -> Iterator[None]:
-        """Be the one that runs this queue. Raises SuiteError when another one does."""
+        """Be the one that runs this queue. Raises SuiteError when another one does, or the lock
+        file cannot be made or locked."""
         self._make_folder()
-        with (self.folder / "runner.lock").open("a+b") as handle:
-            if not try_lock(handle):
+        path = self.folder / "runner.lock"
+        with ExitStack() as stack:
+            try:
+                handle = stack.enter_context(path.open("a+b"))
+                free = try_lock(handle)
+            except OSError as error:
+                raise SuiteError(explain_os_error(error, path)) from error
+            if not free:
                 raise SuiteError("This queue is being run already, by another window or terminal. "
                                  "Wait for it, or stop it there.")  # fmt: skip
             try:

@@ -181,7 +181,10 @@ class QueuePage(Page):
         settings = bake.settings
         base = Path(str(settings.get("pretrained_model_name_or_path", ""))).name
         parts = (base, short_path(settings.get("train_data_dir", ""), 50))
-        return " · ".join(part for part in parts if part), "Muted.TLabel"
+        about = " · ".join(part for part in parts if part)
+        if bake.resume_from and bake.state in (WAITING, HELD):
+            about = f"{about}\n{self.texts('queue.resumes')}"
+        return about, "Muted.TLabel"
 
     def _say(self, text: str, style: str = "Good.TLabel") -> None:
         if text:

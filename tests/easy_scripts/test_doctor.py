@@ -58,7 +58,13 @@ def judged(**stamp):
         (judged(), Graphics((Gpu("RTX 5070", (12, 0)),), (12, 8)), "RTX 5070"),
         (judged(kind="cu130", device="NVIDIA GeForce RTX 3060 12 GB"), RTX, None),
         (judged(kind="cpu"), NOTHING, None),
-        (judged(asked="cpu", kind="cpu"), RTX, None),  # wished so
+        (
+            judged(asked="cpu", kind="cpu"),
+            RTX,
+            "RTX 3060 was found, and its driver knows CUDA 13.0. But the processor was asked for",
+        ),
+        (judged(asked="cpu", kind="cpu"), NOTHING, None),
+        (judged(asked="cu126"), RTX, None),  # wished so
         (
             judged(kind="cu130", torch=FOR_PROCESSOR, device="the processor"),
             RTX,
@@ -73,7 +79,7 @@ def test_the_build_of_pytorch_against_the_card(judgement, found, cause):
     findings = doctor._torch_build(judgement, found)
     assert bool(findings) == bool(cause)
     if cause:
-        assert cause in findings[0].cause and findings[0].remedy.endswith((".", "setup"))
+        assert cause in findings[0].cause and findings[0].remedy.endswith((".", "setup", "auto"))
 
 
 @pytest.mark.parametrize(

@@ -236,5 +236,6 @@ def test_on_windows_it_tells_where_the_driver_spills(whole, monkeypatch):
     stand_in = SimpleNamespace(platform="win32", version_info=sys.version_info)
     monkeypatch.setattr(doctor, "sys", stand_in)
     change_stamp(whole, asked="cpu")  # wished so
-    [finding] = examine(whole, RTX, with_windows=False).findings
+    unused, finding = examine(whole, RTX, with_windows=False).findings
+    assert unused.topic == "torch" and "--kind auto" in unused.remedy and not unused.problem
     assert finding.topic == "driver" and "Sysmem Fallback" in finding.remedy

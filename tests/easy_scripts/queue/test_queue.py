@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import threading
@@ -161,22 +162,57 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
 
 
-def test_a_state_that_is_refused_is_not_tried_again(store, stand_in, tmp_path):
+def told_by_a_run(store, stand_in):
+    """The notes of a run."""
+    notes = []
+    run(store, stand_in, watch=lambda bake, event: notes.append(getattr(event, "text", None)))
+    return [note for note in notes if note]
+
+
+def test_a_state_that_is_refused_lets_the_bake_begin_anew(store, stand_in, tmp_path):
     (bake,) = add(store, "one")
     store.update(bake, settings={"output_name": "one", "seed": 8}, resume_from=str(tmp_path))
+    assert told_by_a_run(store, stand_in) == [
+        f"one begins anew; what was saved of it stays in {tmp_path}. "
+        "The state belongs to another training."
+    ]
+    done = store.read().find(bake)
+    assert (done.state, done.result, done.resume_from) == (DONE, "one.safetensors", None)
+    bad = store.add({"output_name": "bad", "seed": 8}).id
+    store.update(bad, resume_from=str(tmp_path))
     run(store, stand_in)
+    failed = store.read().find(bad)
+    assert failed.error == "vae: Too dark.\nToo few." and failed.resume_from is None
+
+
+def test_a_state_of_the_users_own_that_is_refused_is_an_error(store, stand_in, tmp_path):
+    bake = store.add({"output_name": "one", "seed": 8, "resume": str(tmp_path)}).id
+    assert told_by_a_run(store, stand_in) == []
     assert store.read().find(bake).error == "resume: The state belongs to another training."
-    store.again(bake)
-    run(store, stand_in)
-    assert store.read().find(bake).result == "one.safetensors"
 
 
-def test_a_bake_that_is_changed_begins_anew_and_only_while_it_does_not_run(store, tmp_path):
+def test_a_state_that_cannot_be_looked_at_does_not_end_the_queue(store, stand_in):
+    bake, _ = add(store, "one", "two")
+    store.update(bake, resume_from="x" * 5000)  # a path that the system refuses
+    assert run(store, stand_in) == 2
+    assert states(store) == {"one": DONE, "two": DONE}
+
+
+def test_a_bake_that_is_changed_keeps_what_was_saved(store, stand_in, tmp_path):
+    (bake,) = add(store, "one")
+    store.update(bake, state=STOPPED, resume_from=str(tmp_path))
+    store.edit(bake, {"output_name": "two"}, "two")
+    assert told_by_a_run(store, stand_in) == []
+    assert store.read().find(bake).result == "resumed.safetensors"
+
+
+def test_a_bake_is_changed_only_while_it_does_not_run(store, tmp_path):
     (bake,) = add(store, "one")
     for state, then in ((FAILED, WAITING), (STOPPED, WAITING), (HELD, HELD)):
         store.update(bake, state=state, error="Too dark.", begun=2, resume_from=str(tmp_path))
         store.edit(bake, {"output_name": "two"}, "two")
-        assert store.read().bakes == (Bake(bake, "two", {"output_name": "two"}, state=then),)
+        changed = Bake(bake, "two", {"output_name": "two"}, state=then, resume_from=str(tmp_path))
+        assert store.read().bakes == (changed,)
     store.update(bake, state=RUNNING)
     with store.only_runner(), pytest.raises(SuiteError, match="two is running"):
         store.edit(bake, {"output_name": "three"})
@@ -188,6 +224,28 @@ def test_two_runners_never_run_the_same_queue(store, stand_in):
     with store.only_runner(), pytest.raises(SuiteError, match="being run already"):
         run(store, stand_in)
     assert states(store) == {"good": WAITING}
+
+
+def no_file(store, monkeypatch):
+    (store.folder / "runner.lock").mkdir()
+
+
+def no_locks(store, monkeypatch):
+    def refuse(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("easy_scripts.queue.store.try_lock", refuse)
+
+
+@pytest.mark.parametrize("flaw", [no_file, no_locks])
+def test_a_runner_that_cannot_lock_is_told_and_the_list_is_shown(store, monkeypatch, capsys, flaw):
+    (bake,) = add(store, "one")
+    store.update(bake, state=RUNNING)
+    flaw(store, monkeypatch)
+    assert command.main(["run"], store) == 1
+    assert "runner.lock cannot be written" in capsys.readouterr().err
+    assert command.main(["list"], store) == 0
+    assert "one: running" in capsys.readouterr().out
 
 
 def test_what_was_cut_off_runs_again_but_not_for_ever(store, stand_in):
@@ -216,6 +274,48 @@ def test_a_damaged_file_is_told(store):
     store.path.write_text("{")
     with pytest.raises(SuiteError, match="damaged"):
         store.read()
+
+
+def events_of_a_run(store, capfd, monkeypatch):
+    """The exit code of `run --events` and what a window is told."""
+    monkeypatch.setattr(command, "listen", lambda *_: None)
+    code = command.main(["run", "--events"], store)
+    return code, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+
+
+def test_a_window_is_told_that_the_file_is_damaged(store, capfd, monkeypatch):
+    add(store, "one")
+    store.path.write_text("{")
+    code, [problem] = events_of_a_run(store, capfd, monkeypatch)
+    assert code == 1 and problem["event"] == "problem" and "is damaged" in problem["message"]
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch) -> Path:
+    """An error of ours in the queue; the folder of the logs."""
+
+    def fail(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(command, "LOG_FOLDER", tmp_path / "logs")
+    monkeypatch.setattr(command, "run_queue", fail)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    return tmp_path / "logs"
+
+
+def test_an_error_of_ours_is_told_as_one_and_kept(store, capsys, broken):
+    assert command.main(["run"], store) == 70
+    [log] = broken.iterdir()
+    assert "ZeroDivisionError: ours" in log.read_text()
+    assert f"This is an error of Easy LoRA; please send the log file {log}." in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_window_is_told_of_an_error_of_ours_and_finds_its_log(store, capfd, monkeypatch, broken):
+    code, [problem] = events_of_a_run(store, capfd, monkeypatch)
+    [log] = broken.glob("train-*.log")  # what the window opens, see WorkPage._log_file
+    assert code == 70 and problem["event"] == "problem" and str(log) in problem["message"]
 
 
 CONFIG = {"pretrained_model_name_or_path": "base.safetensors", "train_data_dir": "in",

@@ -9,7 +9,7 @@ import pytest
 import test_train_wizard as wizard_tests
 
 from easy_scripts import train
-from easy_scripts.queue.store import DONE, FAILED, HELD, RUNNING, WAITING, QueueStore
+from easy_scripts.queue.store import DONE, FAILED, HELD, RUNNING, STOPPED, WAITING, QueueStore
 
 this_pc, pictures, given = wizard_tests.this_pc, wizard_tests.pictures, wizard_tests.given
 
@@ -99,6 +99,20 @@ def test_settings_are_changed_on_the_summary_and_saved_back(robot, store):
     robot.press("<Alt-b>")
     robot.click("Start here")
     assert not robot.wizard.facts.queued
+
+
+def test_a_stopped_bake_that_is_changed_goes_on_and_says_so(robot, store, tmp_path):
+    goes_on = "Goes on from where it stopped. A copy of it begins anew."
+    store.update(store.read().bakes[0].id, state=STOPPED, resume_from=str(tmp_path))
+    robot.until(lambda: "stopped" in robot.seen())
+    assert goes_on not in robot.seen()
+    press(robot, "Change", 0)
+    robot.until(lambda: not robot.page._asking.busy)
+    robot.click("Save in the queue")
+    assert store.read().bakes[0].resume_from == str(tmp_path)
+    assert robot.seen().count(goes_on) == 1
+    press(robot, "Copy", 0)
+    assert robot.seen().count(goes_on) == 1
 
 
 def test_a_paused_queue_and_an_empty_one_do_not_bake(robot, store):

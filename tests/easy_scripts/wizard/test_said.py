@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from easy_scripts.install import bitsandbytes_patch, known_failures, surroundings
+from easy_scripts.install.doctor import USE_CARD
 from easy_scripts.install.failures import FAILURES, HANGING, RUN_AGAIN
-from easy_scripts.install.kinds import KINDS, Gpu, choose_kind
+from easy_scripts.install.kinds import KINDS, NOT_USED, Gpu, choose_kind
 from easy_scripts.install.make_environment import Wishes, describe_plan
 from easy_scripts.install.packages import Findings
 from easy_scripts.install.place_checks import Finding, cloud_folder, free_space, path_length
@@ -70,6 +71,7 @@ def said_by_setup() -> list[str]:
           for proof in (Proof(0, 14.2), Proof(), Proof(1, 3.0))),
         ready_line({}, Proof()),
         ready_line({"eight_bit": {"reason": bitsandbytes_patch.HANGS}}, Proof()),
+        f"{reasons[0]} {NOT_USED}", USE_CARD,
         *(text for _, *pair, _ in known_failures.KNOWN for text in pair),
         f"{known_failures.KNOWN[0][1]} (Seen in train-1.log.)",
         *findings(
