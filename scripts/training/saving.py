@@ -43,7 +43,7 @@ def step_stem(name: str, step: int) -> str:
 def free_output_name(settings: TrainSettings) -> str:
     """The output name, with -2, -3, ... behind it when an earlier result bears it already.
 
-    A training that is resumed keeps its name unless it had been finished.
+    A training that is resumed keeps the name that its state bears, unless it had been finished.
     """
     name, number = settings.output_name, 1
     while _taken(settings, name):
@@ -59,14 +59,15 @@ def _taken(settings: TrainSettings, name: str) -> bool:
     result = folder / f"{name}.{settings.save_model_as}"
     if result.exists() or _held_by_another(_mark(folder, name)):
         return True
-    if settings.resume is not None:
+    stem, numbered = re.escape(name), r"(-\d{6}|-step\d{8})"
+
+    def fits(pattern: str, name: str) -> bool:
+        return re.fullmatch(pattern, name, re.IGNORECASE) is not None  # as Windows compares names
+
+    if settings.resume is not None and fits(f"{stem}{numbered}?-state", settings.resume.name):
         return False
-    ending = rf"(-state|\.{settings.save_model_as})"
-    pattern = re.compile(
-        rf"{re.escape(name)}((-\d{{6}}|-step\d{{8}}){ending}|-state|{TAGS_ENDING})",
-        re.IGNORECASE,  # as Windows and macOS compare names
-    )
-    return any(pattern.fullmatch(entry.name) for entry in folder.iterdir())
+    ending = rf"{numbered}(-state|\.{settings.save_model_as})|-state|{TAGS_ENDING}"
+    return any(fits(f"{stem}({ending})", entry.name) for entry in folder.iterdir())
 
 
 def _mark(folder: Path, name: str) -> Path:

@@ -279,7 +279,11 @@ def test_two_trainings_at_once_take_two_names(tmp_path):
         assert names(tmp_path) == []
     (tmp_path / "CAT-000001.safetensors").write_text("an earlier save, as Windows sees it")
     assert free_output_name(settings) == "cat-2"
-    assert free_output_name(replace(settings, resume=tmp_path)) == "cat"
+    for state, name in (("Cat-000001-state", "cat"), ("cat-step00000012-state", "cat"),
+                        ("cat-state", "cat"), ("dog-000001-state", "cat-2"),
+                        ("cat-2-state", "cat-2"), ("catty-state", "cat-2")):  # fmt: skip
+        resumed = replace(settings, resume=tmp_path / state)
+        assert free_output_name(resumed) == name, state
 
 
 def test_a_stop_at_the_last_step_finds_it_finished(run_training, monkeypatch):
