@@ -11,7 +11,9 @@ from easy_scripts.wizard.window import Wizard
 
 APPLIED = "applied"  # in the memory: what advice has entered, which it may change again
 # What another LoRA has of its own.
-OF_ONE_LORA = {"output_name", "caption_prefix", "sample_prompts", "folder_repeats"}
+OF_ONE_LORA = {"output_name", "caption_prefix", "sample_prompts", "folder_repeats", "resume",
+               "metadata_title", "metadata_description", "metadata_tags",
+               "training_comment"}  # fmt: skip
 
 
 def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:

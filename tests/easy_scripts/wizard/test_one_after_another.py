@@ -254,6 +254,23 @@ def test_what_is_queued_leaves_name_and_prompt_behind(robot, folders):
     assert "Make the next LoRA" not in robot.seen()
 
 
+def test_a_new_lora_goes_on_from_no_other_s_state_and_has_not_its_title(
+    open_robot, folders, memory_folder
+):
+    its_own = {"resume": "/out/dog-state", "metadata_title": "Rex", "metadata_tags": "dog",
+               "metadata_description": "My dog.", "training_comment": "a try"}  # fmt: skip
+    last = {**LAST, FOLDER: folders["qwqdog"], "metadata_author": "me", **its_own}
+    Memory("train", memory_folder).keep("last", last)
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "start")
+    robot.pump()
+    robot.click("Start here")
+    answers = robot.wizard.answers
+    assert not any(answers[name] for name in its_own)
+    assert answers["metadata_author"] == "me" and answers["network_dim"] == 7
+
+
 def test_a_default_and_nothing_by_hand_win_over_advice(robot, open_robot):
     tagged = {"complete": True, "tags": ["cat"], "pictures": [{"caption": "a, b, c"}]}
     robot.wizard.facts.dataset |= tagged
