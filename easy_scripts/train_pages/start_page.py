@@ -14,7 +14,13 @@ from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
-from easy_scripts.train_pages.opened import APPLIED, begin_new, keep_opened, open_settings
+from easy_scripts.train_pages.opened import (
+    APPLIED,
+    PROMPTS,
+    begin_new,
+    keep_opened,
+    open_settings,
+)
 from easy_scripts.train_pages.paused import Paused, forget_paused, paused_bakes
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.fold import Fold
@@ -199,8 +205,10 @@ class StartPage(Page):
         if answer.problems:
             self._show_report([(answer.problem, "Error.TLabel")])
             return
-        open_settings(self.wizard, answer.facts["settings"])
-        self.answers.by_hand.update(answer.facts["settings"])  # what it says was somebody's choice
+        settings = answer.facts["settings"]
+        open_settings(self.wizard, settings)
+        # What it says was somebody's choice; a prompt in it was not typed to be drawn.
+        self.answers.by_hand.update(settings.keys() - {PROMPTS})
         self.wizard.memory.keep(APPLIED, {})  # and no advice, even where that was the same
         facts = answer.facts
         lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]

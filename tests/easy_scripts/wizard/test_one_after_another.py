@@ -335,6 +335,20 @@ def test_an_opened_config_without_previews_gets_none(open_robot, folders, memory
     assert answers["sample_every_n_epochs"] is None
 
 
+@pytest.mark.parametrize("more", [{"sample_every_n_epochs": 0}, {}])
+def test_a_config_with_a_prompt_and_no_times_gets_no_previews(open_robot, folders, tmp_path, more):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**LAST, FOLDER: folders["qwqdog"], "sample_prompts": "a dog",
+                                  **more}))  # fmt: skip
+    robot = open_robot(train.PLAN, {FOLDER: str(config)})
+    answers = robot.wizard.answers
+    robot.until(lambda: answers["output_name"] == "dog", "the config is open")
+    to_summary(robot)
+    assert answers["sample_prompts"] == "a dog" and not answers["sample_every_n_epochs"]
+    robot.page.rows["sample_prompts"].variable.set("a dog in the snow")
+    assert answers["sample_every_n_epochs"] == 1, "who types a prompt wants to see it drawn"
+
+
 def test_every_session_bakes_with_what_was_advised_for_its_pictures(
     open_robot, folders, tmp_path, monkeypatch
 ):
