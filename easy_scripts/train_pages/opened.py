@@ -31,7 +31,7 @@ def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:
 def keep_opened(wizard: Wizard, kind: str) -> None:
     """The kind chosen for settings that were opened, "" for others; kept with their draft."""
     wizard.facts.kind = kind
-    wizard.memory.keep("opened_kind", kind)
+    wizard.draft.note_kind(kind)
 
 
 def begin_new(wizard: Wizard) -> None:

@@ -144,7 +144,7 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         self.wizard.facts.forget(*OF_LORA)
-        keep_opened(self.wizard, str(self.wizard.memory.get("opened_kind", "")))
+        keep_opened(self.wizard, self.wizard.draft.kind_before)
         action()
         self.wizard.go_on()
 

@@ -107,6 +107,39 @@ def test_proposals_are_no_part_of_the_draft(open_robot, given, memory_folder):
     assert not {"output_name", "output_dir", "sample_prompts"} & kept(memory_folder).keys()
 
 
+@pytest.mark.parametrize(("entered_for", "looked_at", "kind"),
+                         [("Start here", "Use again", "character"),
+                          ("Use again", "Start here", "own")])  # fmt: skip
+def test_a_draft_is_of_the_kind_that_it_was_made_with(
+    open_robot, given, memory_folder, entered_for, looked_at, kind
+):
+    Memory("train", memory_folder).keep("last", {**given, "output_name": "zyx"})
+    robot = open_robot(train.PLAN)
+    robot.click(entered_for)
+    show_page(robot.wizard, "summary")
+    robot.page.rows["output_name"].variable.set("rex")
+    robot.press("<Escape>")
+    robot = open_robot(train.PLAN)
+    robot.click(looked_at)
+    robot.press("<Escape>")
+    robot = open_robot(train.PLAN)
+    robot.click("Use them again")
+    show_page(robot.wizard, "kind")
+    assert robot.wizard.answers["output_name"] == "rex" and robot.page._kind.get() == kind
+
+
+def test_a_kind_that_is_chosen_last_is_kept_with_the_draft(open_robot, given, memory_folder):
+    Memory("train", memory_folder).keep("last", {**given, "output_name": "zyx"})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "kind")
+    robot.page._kind.set("style")
+    robot.pump(0.6)
+    robot.page._kind.set("own")
+    robot.press("<Escape>")
+    assert open_robot(train.PLAN).wizard.draft.kind_before == "own"
+
+
 def use_draft(robot):
     """Up to the pictures."""
     robot.click("Use them again")
