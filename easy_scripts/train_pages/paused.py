@@ -4,9 +4,9 @@ from the others."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from easy_scripts.bakes.kept import kept_bakes
@@ -23,7 +23,7 @@ def paused_bakes(memory: Memory) -> list[Paused]:
     """Those that can go on now: not one that does so already, or has ended without a window."""
     found = [_whose(bake.about.config) for bake in kept_bakes()]
     return [one for one in _entries(memory.get(PAUSED))
-            if Path(one["state"]).is_dir() and _whose(one["config"]) not in found]  # fmt: skip
+            if os.path.isdir(one["state"]) and _whose(one["config"]) not in found]  # fmt: skip
 
 
 def keep_paused(wizard: Wizard, state: str) -> str | None:

@@ -117,3 +117,10 @@ def test_each_bake_keeps_its_own_pause_and_the_newest_comes_first(tmp_path, memo
     assert [one["state"] for one in paused_bakes(memory)] == [str(states[2]), str(states[1])]
     memory.keep("paused", {"config": {}, "state": str(tmp_path)})
     assert paused_bakes(memory) == [], "what is not as it should be is passed over"
+
+
+def test_a_state_that_cannot_be_looked_at_is_passed_over(tmp_path, memory_folder):
+    memory = Memory("x", tmp_path)
+    here = {"config": {"output_name": "hero"}, "state": str(tmp_path)}
+    memory.keep("paused", [{"config": {}, "state": str(tmp_path / ("x" * 300))}, here])
+    assert paused_bakes(memory) == [here]
