@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -58,14 +59,16 @@ class KeptBake:
         self.folder, self.about, self._process = folder, about, process
         self._events: BinaryIO | None = None
         self._rest = b""
+        self._lines: deque[bytes] = deque()
         self._ended = False
         self._looked = 0.0
 
     def messages(self) -> Iterator[Message]:
-        """What has come since the last call, without waiting; at first all from the beginning."""
+        """What has come and was not taken yet, without waiting; at first all from the beginning."""
         alive = self.running if self._time_to_look() else True
-        for line in self._new_lines():
-            message = _message(line)
+        self._lines += self._new_lines()
+        while self._lines:
+            message = _message(self._lines.popleft())
             self._ended = self._ended or isinstance(message, Ended)
             yield message
         if not alive and not self._ended:
