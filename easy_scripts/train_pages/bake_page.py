@@ -64,6 +64,11 @@ class BakePage(WorkPage):
 
     # --- running -------------------------------------------------------------------------
 
+    @property
+    def _resumed(self) -> str:
+        """The state that the bake goes on from: of a pause, or set by hand."""
+        return self._resume or str(self.answers["resume"] or "")
+
     def run_config(self) -> dict[str, Any]:
         """The answers, and the state to go on from."""
         config = super().run_config()
@@ -255,8 +260,8 @@ class BakePage(WorkPage):
             if self._may_kill:
                 self._child.kill()
             return
-        nothing_yet = self._first_step is None and not self._resume
-        early = self._kind == PRACTICE or nothing_yet
+        begins = self._kind == BAKE and not self._resumed
+        early = self._kind == PRACTICE or (begins and self._first_step is None)
         answer = self.wizard.ask("bake.ask_stop_early" if early else "bake.ask_stop")
         if answer == STOP and self.busy:
             self._stop()

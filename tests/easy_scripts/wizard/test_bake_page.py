@@ -546,10 +546,12 @@ def test_a_queue_that_cannot_be_read_at_the_end_is_a_sentence(on_page, bake, tmp
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "keeps"), [("bake", 1, True), ("bake", None, False), ("practice", 1, False)]
-)
-def test_who_stops_is_promised_no_more_than_holds(on_page, bake, kind, step, keeps):
-    robot = on_page(kind)
+    ("kind", "step", "resume", "keeps"),
+    [("bake", 1, None, True), ("bake", None, None, False), ("bake", None, "/out/a-state", True),
+     ("practice", 1, None, False), ("queue", None, None, True)],
+)  # fmt: skip
+def test_who_stops_is_promised_no_more_than_holds(on_page, bake, kind, step, resume, keeps):
+    robot = on_page(kind, resume=resume)
     if step:
         bake.step(step)
         told(robot, "1 of 100")
