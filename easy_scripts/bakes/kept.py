@@ -21,7 +21,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,12 +44,14 @@ CODE_VANISHED = -1  # the keeper was ended from outside, or the computer was
 
 @dataclass(frozen=True)
 class About:
-    """What a bake is: its kind (bake, practice or queue), name, settings, and when it began."""
+    """What a bake is: its kind (bake, practice or queue), name, settings, when it began, and the
+    state that it goes on from."""
 
     kind: str
     name: str
     config: dict[str, Any] = field(default_factory=dict)
     started: float = 0.0  # seconds since 1970
+    resume: str = ""
 
 
 class KeptBake:
@@ -160,7 +162,7 @@ def start_bake(
 
     Raises SuiteError when that fails.
     """
-    about = About(about.kind, about.name, about.config, time.time())
+    about = replace(about, started=time.time())
     folder = bakes_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     words = [str(folder), module, *arguments, "--events"]
     if config is not None:

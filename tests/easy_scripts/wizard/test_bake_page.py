@@ -574,3 +574,26 @@ def test_the_log_that_is_opened_is_the_bake_s(on_page, bake, tmp_path, monkeypat
     robot.until(lambda: not robot.page.busy)
     robot.click("Open the log")
     assert opened == [tmp_path / log]
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_pause_stays_when_a_namesake_is_done_or_paused(on_page, bake, tmp_path, done):
+    for number in (1, 2, 3):
+        (tmp_path / f"hero-2-step0000000{number}-state").mkdir()
+    first, second, third = (str(path) for path in sorted(tmp_path.glob("hero-2-*")))
+    config = {"output_name": "hero", "output_dir": str(tmp_path)}
+    paused = {"config": config, "state": str(tmp_path)}
+    robot = on_page(**config)
+    memory = robot.wizard.memory
+    memory.keep("paused", [paused])
+    for state, resumed in ((first, None), (second, first)):
+        assert bake.config.get("resume") == resumed
+        bake.say(Saved(state, what="state"), Ended(2))
+        robot.until(lambda: not robot.page.busy)
+        assert [one["state"] for one in memory.get("paused")] == [state, paused["state"]]
+        robot.click("Continue")
+    assert bake.config["output_name"] == "hero-2" and bake.about.resume == second
+    bake.finish() if done else bake.say(Saved(third, what="state"), Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    states = [one["state"] for one in memory.get("paused")]
+    assert states == ([] if done else [third]) + [paused["state"]]
