@@ -18,9 +18,10 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,12 +44,14 @@ CODE_VANISHED = -1  # the keeper was ended from outside, or the computer was
 
 @dataclass(frozen=True)
 class About:
-    """What a bake is: its kind (bake, practice or queue), name, settings, and when it began."""
+    """What a bake is: its kind (bake, practice or queue), name, settings, when it began, and the
+    state that it goes on from."""
 
     kind: str
     name: str
     config: dict[str, Any] = field(default_factory=dict)
     started: float = 0.0  # seconds since 1970
+    resume: str = ""
 
 
 class KeptBake:
@@ -58,14 +61,16 @@ class KeptBake:
         self.folder, self.about, self._process = folder, about, process
         self._events: BinaryIO | None = None
         self._rest = b""
+        self._lines: deque[bytes] = deque()
         self._ended = False
         self._looked = 0.0
 
     def messages(self) -> Iterator[Message]:
-        """What has come since the last call, without waiting; at first all from the beginning."""
+        """What has come and was not taken yet, without waiting; at first all from the beginning."""
         alive = self.running if self._time_to_look() else True
-        for line in self._new_lines():
-            message = _message(line)
+        self._lines += self._new_lines()
+        while self._lines:
+            message = _message(self._lines.popleft())
             self._ended = self._ended or isinstance(message, Ended)
             yield message
         if not alive and not self._ended:
@@ -157,7 +162,7 @@ def start_bake(
 
     Raises SuiteError when that fails.
     """
-    about = About(about.kind, about.name, about.config, time.time())
+    about = replace(about, started=time.time())
     folder = bakes_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
     words = [str(folder), module, *arguments, "--events"]
     if config is not None:

@@ -13,7 +13,7 @@ from easy_scripts.train_pages.bake_bars import BakeBars
 from easy_scripts.train_pages.bake_buttons import BakeButtons
 from easy_scripts.train_pages.figures import Figures, rates_of
 from easy_scripts.train_pages.loss_curve import LossCurve
-from easy_scripts.train_pages.paused import forget_paused, keep_paused
+from easy_scripts.train_pages.paused import forget_paused, keep_paused, saved_as
 from easy_scripts.train_pages.preview_pace import PreviewPace
 from easy_scripts.train_pages.preview_strip import PreviewStrip
 from easy_scripts.train_pages.trigger_word import trigger_word
@@ -64,11 +64,17 @@ class BakePage(WorkPage):
 
     # --- running -------------------------------------------------------------------------
 
+    @property
+    def _resumed(self) -> str:
+        """The state that the bake goes on from: of a pause, or set by hand."""
+        return self._resume or str(self.answers["resume"] or "")
+
     def run_config(self) -> dict[str, Any]:
-        """The answers, and the state to go on from."""
+        """The answers, and the state to go on from, under the name that it has."""
         config = super().run_config()
         if self._resume:
             config["resume"] = self._resume
+            config["output_name"] = saved_as(self._resume, self._name)
         return config
 
     def enter(self) -> None:
@@ -87,8 +93,9 @@ class BakePage(WorkPage):
         self._state, self._name, self._ran = "", str(self.answers["output_name"]), []
         self._pace = PreviewPace()
         if self._attached:
-            self._name = self._attached.about.name
-            self.answers.update(self._attached.about.config)
+            about = self._attached.about
+            self._name, self._resume = about.name, about.resume
+            self.answers.update(about.config)
         elif self._kind == BAKE and not self._resume:
             self.wizard.memory.keep("last", self.answers.config())
             self.wizard.memory.keep("last_trigger", trigger_word(self.wizard))
@@ -109,13 +116,13 @@ class BakePage(WorkPage):
         }[self._kind]
         if self._kind != BAKE:
             return start_bake(About(self._kind, self._name), module, arguments)
-        about = About(self._kind, self._name, self.answers.config())
+        about = About(self._kind, self._name, self.answers.config(), resume=self._resumed)
         return start_bake(about, module, arguments, config)
 
     def _reset_looks(self) -> None:
         super()._reset_looks()
         self._bars.pack_forget()
-        if self._resume:
+        if self._resume and not self._attached:
             self._curve.go_on()
         else:
             self._curve.clear()
@@ -255,8 +262,8 @@ class BakePage(WorkPage):
             if self._may_kill:
                 self._child.kill()
             return
-        nothing_yet = self._first_step is None and not self._resume
-        early = self._kind == PRACTICE or nothing_yet
+        begins = self._kind == BAKE and not self._resumed
+        early = self._kind == PRACTICE or (begins and self._first_step is None)
         answer = self.wizard.ask("bake.ask_stop_early" if early else "bake.ask_stop")
         if answer == STOP and self.busy:
             self._stop()
@@ -276,7 +283,7 @@ class BakePage(WorkPage):
             show_page(self.wizard, self.name)
         done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
-            forget_paused(self.wizard.memory, self.answers.config())
+            forget_paused(self.wizard.memory, self._resumed)
         self.wizard.facts.practised = self._kind == PRACTICE
         self.wizard.facts.preview_seconds = self._pace.seconds
         self.wizard.facts.ran, self.wizard.facts.warnings = self._ran, self._warnings
@@ -291,8 +298,10 @@ class BakePage(WorkPage):
         self._figures.end()
         if self._kind != BAKE:
             self._state = ""
-        if self._state and (problem := keep_paused(self.wizard, self._state)):
-            self._warn(problem)
+        if self._state:
+            problem = keep_paused(self.wizard, self._state, self._resumed)
+            if problem:
+                self._warn(problem)
         if code == CODE_STOPPED:
             self._show_stopped()
         self._show_ways()

@@ -10,8 +10,11 @@ from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.wizard.window import Wizard
 
 APPLIED = "applied"  # in the memory: what advice has entered, which it may change again
+PROMPTS = "sample_prompts"
 # What another LoRA has of its own.
-OF_ONE_LORA = {"output_name", "caption_prefix", "sample_prompts", "folder_repeats"}
+OF_ONE_LORA = {"output_name", "caption_prefix", PROMPTS, "folder_repeats", "resume",
+               "metadata_title", "metadata_description", "metadata_tags",
+               "training_comment"}  # fmt: skip
 
 
 def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:
@@ -28,7 +31,7 @@ def open_settings(wizard: Wizard, values: Mapping[str, Any]) -> None:
 def keep_opened(wizard: Wizard, kind: str) -> None:
     """The kind chosen for settings that were opened, "" for others; kept with their draft."""
     wizard.facts.kind = kind
-    wizard.memory.keep("opened_kind", kind)
+    wizard.draft.note_kind(kind)
 
 
 def begin_new(wizard: Wizard) -> None:
@@ -46,9 +49,9 @@ def begin_new(wizard: Wizard) -> None:
 def as_entered(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings from a config as a person would have entered them: prompts one a line."""
     entered = dict(values)
-    prompts = entered.get("sample_prompts")
+    prompts = entered.get(PROMPTS)
     if isinstance(prompts, list):
         texts = [prompt if isinstance(prompt, str) else json.dumps(prompt) for prompt in prompts]
-        entered["sample_prompts"] = "\n".join(texts) if all(
+        entered[PROMPTS] = "\n".join(texts) if all(
             isinstance(prompt, str) for prompt in prompts) else prompts  # fmt: skip
     return entered

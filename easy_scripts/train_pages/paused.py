@@ -1,10 +1,11 @@
 """Paused bakes: settings ("config") and saved state ("state") of each that can go on, the newest
-first. Only the memory of the wizard points to their states; name and folder of its LoRA tell a bake
-from the others."""
+first. Only the memory of the wizard points to their states; a pause is told from the others by its
+state, as several bakes may have the same name and folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,25 @@ from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
 
 PAUSED = "paused"
+STATE = re.compile(r"(.+?)(-\d{6}|-step\d{8})?-state")  # the names of states, with the LoRA's
 
 Paused = dict[str, Any]
 
 
 def paused_bakes(memory: Memory) -> list[Paused]:
     """Those that can go on now: not one that does so already, or has ended without a window."""
-    found = [_whose(bake.about.config) for bake in kept_bakes()]
+    found = [bake.about.resume for bake in kept_bakes()]
     return [one for one in _entries(memory.get(PAUSED))
-            if Path(one["state"]).is_dir() and _whose(one["config"]) not in found]  # fmt: skip
+            if os.path.isdir(one["state"]) and one["state"] not in found]  # fmt: skip
 
 
-def keep_paused(wizard: Wizard, state: str) -> str | None:
-    """Remember the bake of these answers with its state; what to tell when that is not possible."""
+def keep_paused(wizard: Wizard, state: str, resumed: str = "") -> str | None:
+    """Remember the bake of these answers with its state, in place of the one that it went on from;
+    what to tell when that is not possible."""
     paused = {"config": wizard.answers.config(), "state": state}
     try:
         wizard.memory.must_change(
-            PAUSED, lambda kept: [paused, *_without(_entries(kept), paused["config"])]
+            PAUSED, lambda kept: [paused, *_without(_entries(kept), state, resumed)]
         )
     except SuiteError as error:
         label = wizard.texts.label(wizard.answers.declared["resume"])
@@ -39,10 +42,16 @@ def keep_paused(wizard: Wizard, state: str) -> str | None:
     return None
 
 
-def forget_paused(memory: Memory, config: Mapping[str, Any]) -> None:
-    """The bake with these settings is done, or not wanted any more; others stay paused."""
+def forget_paused(memory: Memory, state: str) -> None:
+    """The bake with this state is done, or not wanted any more; others stay paused."""
     with suppress(SuiteError):  # where nothing can be written, there is nothing to forget
-        memory.must_change(PAUSED, lambda kept: _without(_entries(kept), config))
+        memory.must_change(PAUSED, lambda kept: _without(_entries(kept), state))
+
+
+def saved_as(state: str, name: Any) -> str:
+    """The name under which the bake with this state saves: NAME-2 when `name` was taken."""
+    found = STATE.fullmatch(Path(state).name)
+    return found[1] if found else str(name or "")
 
 
 def _entries(kept: Any) -> list[Paused]:
@@ -51,9 +60,5 @@ def _entries(kept: Any) -> list[Paused]:
             and isinstance(one.get("state"), str)] if isinstance(kept, list) else []  # fmt: skip
 
 
-def _without(bakes: list[Paused], config: Mapping[str, Any]) -> list[Paused]:
-    return [one for one in bakes if _whose(one["config"]) != _whose(config)]
-
-
-def _whose(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    return config.get("output_dir"), config.get("output_name")
+def _without(bakes: list[Paused], *states: str) -> list[Paused]:
+    return [one for one in bakes if one["state"] not in states]

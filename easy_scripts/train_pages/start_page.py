@@ -14,8 +14,14 @@ from easy_scripts.bakes.kept import KeptBake, kept_bakes
 from easy_scripts.queue.store import WAITING, QueueStore
 from easy_scripts.train_pages.action_card import ActionCard
 from easy_scripts.train_pages.bake_findings import OF_LORA
-from easy_scripts.train_pages.opened import APPLIED, begin_new, keep_opened, open_settings
-from easy_scripts.train_pages.paused import Paused, forget_paused, paused_bakes
+from easy_scripts.train_pages.opened import (
+    APPLIED,
+    PROMPTS,
+    begin_new,
+    keep_opened,
+    open_settings,
+)
+from easy_scripts.train_pages.paused import Paused, forget_paused, paused_bakes, saved_as
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
 from easy_scripts.wizard.fold import Fold
 from easy_scripts.wizard.page import Page
@@ -74,8 +80,8 @@ class StartPage(Page):
         for number, bake in enumerate(kept_bakes()):
             self._add_kept(bake, number)
         for number, paused in enumerate(paused_bakes(memory)):
-            self._add("resume", partial(self._resume, paused),
-                      str(paused["config"].get("output_name", "")), accent=not self._cards,
+            self._add("resume", partial(self._resume, paused), _name_of(paused),
+                      accent=not self._cards,
                       place=f"resume{number}", dismiss=partial(self._forget, paused))  # fmt: skip
         self._add("new", self._new, accent=not self._cards)
         if last:
@@ -138,7 +144,7 @@ class StartPage(Page):
 
     def _use_draft(self, action: Callable[[], None]) -> None:
         self.wizard.facts.forget(*OF_LORA)
-        keep_opened(self.wizard, str(self.wizard.memory.get("opened_kind", "")))
+        keep_opened(self.wizard, self.wizard.draft.kind_before)
         action()
         self.wizard.go_on()
 
@@ -162,10 +168,10 @@ class StartPage(Page):
         show_page(self.wizard, "bake")
 
     def _forget(self, paused: Paused) -> None:
-        config, label = paused["config"], self.texts.label(self.answers.declared["resume"])
-        name = str(config.get("output_name", ""))
+        label = self.texts.label(self.answers.declared["resume"])
+        name = _name_of(paused)
         if self.wizard.ask("start.forget", name=name, label=label, state=paused["state"]) == 1:
-            forget_paused(self.wizard.memory, config)
+            forget_paused(self.wizard.memory, paused["state"])
             self._fill()
             self.focus_first()
 
@@ -199,8 +205,10 @@ class StartPage(Page):
         if answer.problems:
             self._show_report([(answer.problem, "Error.TLabel")])
             return
-        open_settings(self.wizard, answer.facts["settings"])
-        self.answers.by_hand.update(answer.facts["settings"])  # what it says was somebody's choice
+        settings = answer.facts["settings"]
+        open_settings(self.wizard, settings)
+        # What it says was somebody's choice; a prompt in it was not typed to be drawn.
+        self.answers.by_hand.update(settings.keys() - {PROMPTS})
         self.wizard.memory.keep(APPLIED, {})  # and no advice, even where that was the same
         facts = answer.facts
         lines = [(f"{Path(path).name}: {facts['summary']}", "TLabel")]
@@ -267,6 +275,10 @@ class StartPage(Page):
         """End the child that reads a config."""
         if self.frame:
             self._importing.close()
+
+
+def _name_of(paused: Paused) -> str:
+    return saved_as(paused["state"], paused["config"].get("output_name"))
 
 
 def _describe(last: dict[str, Any]) -> str:

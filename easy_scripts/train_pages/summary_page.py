@@ -11,7 +11,7 @@ from typing import Any
 from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.graphics_card import find_card
-from easy_scripts.train_pages.opened import begin_new
+from easy_scripts.train_pages.opened import PROMPTS, begin_new
 from easy_scripts.train_pages.plan_cost import cost_lines
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
@@ -23,7 +23,6 @@ from scripts.core.events import Problem
 from scripts.core.files import FORBIDDEN_IN_NAMES, write_text
 from scripts.settings.calibration import PLACE
 
-PROMPTS = "sample_prompts"
 LONGEST_NAME = 60
 LONGEST_PROMPT = 160
 

@@ -42,11 +42,12 @@ class TriggerField(ttk.Frame):
         return self.variable.get().strip(" ,")
 
     def propose(self, dataset: dict[str, Any]) -> None:
-        """Begin with what the captions of another folder share, if nobody has chosen a word."""
-        if not self._answers.is_open(PREFIX):
+        """Begin with what the captions of another folder share, if nobody has chosen a word; where
+        no prefix was chosen, that is only told if the captions say it anyway."""
+        word = (dataset["trigger_word"] or {}).get("word", "")
+        if not self._answers.is_open(PREFIX) and (self._answers[PREFIX] or self._needed(word)):
             self._follow_prefix()
             return
-        word = (dataset["trigger_word"] or {}).get("word", "")
         self._show(word)
         self._wizard.facts.trigger = word
         self._answers.propose(PREFIX, self._prefix_for(word))
@@ -70,6 +71,7 @@ class TriggerField(ttk.Frame):
             self._shown, facts = word, self._wizard.facts
             facts.trigger = word
             facts.of_folder[PREFIX] = self._prefix_for(word)
+            self._answers.by_hand.add(PREFIX)
             self._answers[PREFIX] = facts.of_folder[PREFIX]
         self._explain()
 

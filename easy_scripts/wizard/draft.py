@@ -13,7 +13,8 @@ DELAY = 400  # milliseconds after the last change
 
 
 class Draft:
-    """Keeps `answers` in `memory`; `before` is what was kept last time.
+    """Keeps `answers` in `memory`, and with them the `kind` that a page gives them; `before` and
+    `kind_before` are what was kept last time.
 
     An older draft stays until a person enters something or goes on with what is there: neither
     proposals nor what was dropped or opened take its place. Proposals are no part of it: they are
@@ -26,6 +27,8 @@ class Draft:
         self._begun: dict[str, Any] | None = None  # what was there before anything was entered
         self.before: dict[str, Any] = memory.get("draft", {})
         self._by_hand: list[str] = memory.get("by_hand", [])
+        self.kind = ""
+        self.kind_before: str = memory.get("opened_kind", "")
 
     def follow(self) -> None:
         """Keep every change from now on."""
@@ -40,6 +43,12 @@ class Draft:
         """What is there now was entered by a person, or has been approved of."""
         if self._begun is not None:
             self._begun = None
+            self._later()
+
+    def note_kind(self, kind: str) -> None:
+        """Keep this kind with what is entered."""
+        if kind != self.kind:
+            self.kind = kind
             self._later()
 
     def use(self, begun: Mapping[str, Any]) -> None:
@@ -60,3 +69,4 @@ class Draft:
             self._begun = None
             self._memory.keep("draft", entered)
             self._memory.keep("by_hand", sorted(self._answers.by_hand))
+            self._memory.keep("opened_kind", self.kind)

@@ -15,7 +15,9 @@ from easy_scripts.bakes import keeper, kept
 from easy_scripts.bakes.keeper import EVENTS, LOCK, NUMBER
 from easy_scripts.bakes.kept import ABOUT, CODE_VANISHED, About, kept_bakes, start_bake
 from easy_scripts.wizard import awake, child, remembered
+from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.child import Ended, LogLine
+from easy_scripts.wizard.heard import pass_on
 from scripts.core.events import Note, Saved
 
 # Tells what it is asked for, until "stop" or the end of stdin.
@@ -235,6 +237,22 @@ def test_a_line_that_is_cut_off_does_no_harm(tmp_path, monkeypatch):
     with (folder / EVENTS).open("a") as file:
         file.write('te", "text": "b"}\nnonsense\n')
     assert list(bake.messages()) == [Note("b"), LogLine("nonsense")]
+
+
+def test_an_error_of_ours_loses_no_message(tmp_path, monkeypatch):
+    monkeypatch.setattr(remembered, "memory_folder", lambda: tmp_path)
+    folder = tmp_path / "bakes" / "one"
+    folder.mkdir(parents=True)
+    (folder / ABOUT).write_text(json.dumps({"kind": "bake", "name": "x"}))
+    (folder / LOCK).write_bytes(b"")
+    (folder / EVENTS).write_text('{"event": "note", "text": "a"}\n{"event": "note", "text": "b"}\n'
+                                 '{"ended": 0}\n')  # fmt: skip
+    (bake,) = kept_bakes()
+    texts = Catalogue("train", "en")
+    with pytest.raises(ZeroDivisionError):
+        pass_on(texts, bake, lambda _: 1 / 0)
+    seen = []
+    assert pass_on(texts, bake, seen.append) == 0 and seen == [Note("b")]
 
 
 def test_what_cannot_be_started_is_told(start, monkeypatch):

@@ -25,8 +25,8 @@ class MadeUpBake:
     """Runs from the start, as its lock is held; `end` ends it."""
 
     def __init__(self, kind: str = "bake", name: str = "hero",
-                 config: dict[str, Any] | None = None) -> None:  # fmt: skip
-        about = kept.About(kind, name, config or {}, time.time())
+                 config: dict[str, Any] | None = None, resume: str = "") -> None:  # fmt: skip
+        about = kept.About(kind, name, config or {}, time.time(), resume)
         self.folder = kept.bakes_folder() / f"made-up-{next(NUMBERS):04}"
         write_text(self.folder / kept.ABOUT, json.dumps(asdict(about)))
         self._lock = (self.folder / LOCK).open("a+b")

@@ -546,10 +546,12 @@ def test_a_queue_that_cannot_be_read_at_the_end_is_a_sentence(on_page, bake, tmp
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "keeps"), [("bake", 1, True), ("bake", None, False), ("practice", 1, False)]
-)
-def test_who_stops_is_promised_no_more_than_holds(on_page, bake, kind, step, keeps):
-    robot = on_page(kind)
+    ("kind", "step", "resume", "keeps"),
+    [("bake", 1, None, True), ("bake", None, None, False), ("bake", None, "/out/a-state", True),
+     ("practice", 1, None, False), ("queue", None, None, True)],
+)  # fmt: skip
+def test_who_stops_is_promised_no_more_than_holds(on_page, bake, kind, step, resume, keeps):
+    robot = on_page(kind, resume=resume)
     if step:
         bake.step(step)
         told(robot, "1 of 100")
@@ -572,3 +574,26 @@ def test_the_log_that_is_opened_is_the_bake_s(on_page, bake, tmp_path, monkeypat
     robot.until(lambda: not robot.page.busy)
     robot.click("Open the log")
     assert opened == [tmp_path / log]
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_pause_stays_when_a_namesake_is_done_or_paused(on_page, bake, tmp_path, done):
+    for number in (1, 2, 3):
+        (tmp_path / f"hero-2-step0000000{number}-state").mkdir()
+    first, second, third = (str(path) for path in sorted(tmp_path.glob("hero-2-*")))
+    config = {"output_name": "hero", "output_dir": str(tmp_path)}
+    paused = {"config": config, "state": str(tmp_path)}
+    robot = on_page(**config)
+    memory = robot.wizard.memory
+    memory.keep("paused", [paused])
+    for state, resumed in ((first, None), (second, first)):
+        assert bake.config.get("resume") == resumed
+        bake.say(Saved(state, what="state"), Ended(2))
+        robot.until(lambda: not robot.page.busy)
+        assert [one["state"] for one in memory.get("paused")] == [state, paused["state"]]
+        robot.click("Continue")
+    assert bake.config["output_name"] == "hero-2" and bake.about.resume == second
+    bake.finish() if done else bake.say(Saved(third, what="state"), Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    states = [one["state"] for one in memory.get("paused")]
+    assert states == ([] if done else [third]) + [paused["state"]]

@@ -10,6 +10,7 @@ from picture_folders import draw_pictures
 from test_train_wizard import BASE, begin, to_pictures
 
 from easy_scripts import train
+from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.remembered import Memory
 
 this_pc, pictures, given = wizard_tests.this_pc, wizard_tests.pictures, wizard_tests.given
@@ -104,3 +105,71 @@ def test_proposals_are_no_part_of_the_draft(open_robot, given, memory_folder):
     assert robot.wizard.answers["output_name"] == "zyx" and robot.wizard.answers["output_dir"]
     robot.press("<Escape>")
     assert not {"output_name", "output_dir", "sample_prompts"} & kept(memory_folder).keys()
+
+
+@pytest.mark.parametrize(("entered_for", "looked_at", "kind"),
+                         [("Start here", "Use again", "character"),
+                          ("Use again", "Start here", "own")])  # fmt: skip
+def test_a_draft_is_of_the_kind_that_it_was_made_with(
+    open_robot, given, memory_folder, entered_for, looked_at, kind
+):
+    Memory("train", memory_folder).keep("last", {**given, "output_name": "zyx"})
+    robot = open_robot(train.PLAN)
+    robot.click(entered_for)
+    show_page(robot.wizard, "summary")
+    robot.page.rows["output_name"].variable.set("rex")
+    robot.press("<Escape>")
+    robot = open_robot(train.PLAN)
+    robot.click(looked_at)
+    robot.press("<Escape>")
+    robot = open_robot(train.PLAN)
+    robot.click("Use them again")
+    show_page(robot.wizard, "kind")
+    assert robot.wizard.answers["output_name"] == "rex" and robot.page._kind.get() == kind
+
+
+def test_a_kind_that_is_chosen_last_is_kept_with_the_draft(open_robot, given, memory_folder):
+    Memory("train", memory_folder).keep("last", {**given, "output_name": "zyx"})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "kind")
+    robot.page._kind.set("style")
+    robot.pump(0.6)
+    robot.page._kind.set("own")
+    robot.press("<Escape>")
+    assert open_robot(train.PLAN).wizard.draft.kind_before == "own"
+
+
+def use_draft(robot):
+    """Up to the pictures."""
+    robot.click("Use them again")
+    show_page(robot.wizard, "pictures")
+    robot.until(lambda: robot.wizard.facts.dataset.get("complete"), "pictures known")
+
+
+def test_a_trigger_word_that_was_cleared_stays_so_for_its_folder(open_robot, given, tmp_path):
+    folders = [draw_pictures(tmp_path / name / f"1_{name}", [(64, 64)] * 2, ["a girl"] * 2).parent
+               for name in ("zyxcat", "qwqdog")]  # fmt: skip
+    robot = open_robot(train.PLAN, {**given, FOLDER: str(folders[0])})
+    to_pictures(robot)
+    assert robot.wizard.answers["caption_prefix"] == "zyxcat, "
+    robot.page.trigger.variable.set("")
+    robot.press("<Escape>")
+    use_draft(robot := open_robot(train.PLAN))
+    assert robot.wizard.answers["caption_prefix"] is None and robot.page.trigger.word == ""
+    robot.page.trigger.variable.set("sks")
+    robot.page.trigger.variable.set("")
+    robot.page.rows[FOLDER].variable.set(str(folders[1]))
+    robot.until(lambda: robot.page.trigger.word == "qwqdog", "another folder has its own")
+    assert robot.wizard.answers["caption_prefix"] == "qwqdog, "
+
+
+def test_a_typed_word_that_the_captions_say_is_found_again(open_robot, given):
+    robot = open_robot(train.PLAN, given)
+    to_pictures(robot)
+    assert robot.page.trigger.word == "zyx"
+    for word in ("zy", "zyx"):
+        robot.page.trigger.variable.set(word)
+    robot.press("<Escape>")
+    use_draft(robot := open_robot(train.PLAN))
+    assert robot.page.trigger.word == "zyx" and not robot.wizard.answers["caption_prefix"]

@@ -254,6 +254,23 @@ def test_what_is_queued_leaves_name_and_prompt_behind(robot, folders):
     assert "Make the next LoRA" not in robot.seen()
 
 
+def test_a_new_lora_goes_on_from_no_other_s_state_and_has_not_its_title(
+    open_robot, folders, memory_folder
+):
+    its_own = {"resume": "/out/dog-state", "metadata_title": "Rex", "metadata_tags": "dog",
+               "metadata_description": "My dog.", "training_comment": "a try"}  # fmt: skip
+    last = {**LAST, FOLDER: folders["qwqdog"], "metadata_author": "me", **its_own}
+    Memory("train", memory_folder).keep("last", last)
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "start")
+    robot.pump()
+    robot.click("Start here")
+    answers = robot.wizard.answers
+    assert not any(answers[name] for name in its_own)
+    assert answers["metadata_author"] == "me" and answers["network_dim"] == 7
+
+
 def test_a_default_and_nothing_by_hand_win_over_advice(robot, open_robot):
     tagged = {"complete": True, "tags": ["cat"], "pictures": [{"caption": "a, b, c"}]}
     robot.wizard.facts.dataset |= tagged
@@ -316,6 +333,20 @@ def test_an_opened_config_without_previews_gets_none(open_robot, folders, memory
     assert answers["sample_every_n_epochs"] == 1, "who types a prompt wants to see it drawn"
     robot.page.rows["sample_prompts"].variable.set("")
     assert answers["sample_every_n_epochs"] is None
+
+
+@pytest.mark.parametrize("more", [{"sample_every_n_epochs": 0}, {}])
+def test_a_config_with_a_prompt_and_no_times_gets_no_previews(open_robot, folders, tmp_path, more):
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**LAST, FOLDER: folders["qwqdog"], "sample_prompts": "a dog",
+                                  **more}))  # fmt: skip
+    robot = open_robot(train.PLAN, {FOLDER: str(config)})
+    answers = robot.wizard.answers
+    robot.until(lambda: answers["output_name"] == "dog", "the config is open")
+    to_summary(robot)
+    assert answers["sample_prompts"] == "a dog" and not answers["sample_every_n_epochs"]
+    robot.page.rows["sample_prompts"].variable.set("a dog in the snow")
+    assert answers["sample_every_n_epochs"] == 1, "who types a prompt wants to see it drawn"
 
 
 def test_every_session_bakes_with_what_was_advised_for_its_pictures(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from easy_scripts.train_pages.paused import forget_paused, keep_paused, paused_bakes
+from easy_scripts.train_pages.paused import forget_paused, keep_paused, paused_bakes, saved_as
 from easy_scripts.wizard.answers import Answers
 from easy_scripts.wizard.catalogue import Catalogue
 from easy_scripts.wizard.remembered import Memory
@@ -99,21 +99,38 @@ def test_a_pause_that_cannot_be_remembered_is_told_with_its_remedy(barred):
 
 def test_a_bake_that_is_done_forgets_only_its_own_pause(tmp_path):
     hero = MadeUpWizard(Memory("x", tmp_path), output_name="hero", output_dir="/out")
-    other = MadeUpWizard(Memory("x", tmp_path), output_name="other", output_dir="/out")
     assert keep_paused(hero, "/out/hero-state") is None
-    forget_paused(other.memory, other.answers.config())
-    assert [one["state"] for one in other.memory.get("paused")] == ["/out/hero-state"]
-    forget_paused(hero.memory, hero.answers.config())
-    assert not other.memory.get("paused")
+    assert keep_paused(hero, "/out/hero-2-state") is None
+    forget_paused(hero.memory, "/out/other-state")
+    forget_paused(hero.memory, "/out/hero-2-state")
+    assert [one["state"] for one in hero.memory.get("paused")] == ["/out/hero-state"]
+    forget_paused(hero.memory, "/out/hero-state")
+    assert not hero.memory.get("paused")
 
 
 def test_each_bake_keeps_its_own_pause_and_the_newest_comes_first(tmp_path, memory_folder):
-    states = [tmp_path / name for name in ("a1", "b", "a2", "gone")]
-    for state in states[:3]:
-        state.mkdir()
+    states = [str(tmp_path / name) for name in ("a1", "b", "namesake", "a2", "gone")]
+    for state in states[:4]:
+        Path(state).mkdir()
     memory = Memory("x", tmp_path)
-    for name, state in zip(("a", "b", "a", "c"), states, strict=True):
-        assert keep_paused(MadeUpWizard(memory, output_name=name), str(state)) is None
-    assert [one["state"] for one in paused_bakes(memory)] == [str(states[2]), str(states[1])]
+    for name, state, resumed in zip("abaac", states, ("", "", "", states[0], ""), strict=True):
+        assert keep_paused(MadeUpWizard(memory, output_name=name), state, resumed) is None
+    assert [one["state"] for one in paused_bakes(memory)] == [states[3], states[2], states[1]]
     memory.keep("paused", {"config": {}, "state": str(tmp_path)})
     assert paused_bakes(memory) == [], "what is not as it should be is passed over"
+
+
+def test_a_state_that_cannot_be_looked_at_is_passed_over(tmp_path, memory_folder):
+    memory = Memory("x", tmp_path)
+    here = {"config": {"output_name": "hero"}, "state": str(tmp_path)}
+    memory.keep("paused", [{"config": {}, "state": str(tmp_path / ("x" * 300))}, here])
+    assert paused_bakes(memory) == [here]
+
+
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [("cat-2-step00000012-state", "cat-2"), ("cat-000003-state", "cat"), ("cat-state", "cat"),
+     ("x-000123-step00000004-state", "x-000123"), ("moved elsewhere", "hero")],
+)  # fmt: skip
+def test_a_state_tells_the_name_that_its_bake_saves_under(state, name):
+    assert saved_as(f"/out/{state}", "hero") == name

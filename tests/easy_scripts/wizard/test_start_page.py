@@ -87,11 +87,17 @@ def paused(tmp_path, memory_folder):
 
 
 def test_a_paused_bake_that_runs_again_is_not_offered_twice(open_robot, paused):
-    bake = MadeUpBake(name="hero", config=paused[0]["config"])
+    bake = MadeUpBake(name="hero", config=paused[0]["config"], resume=paused[0]["state"])
     robot = open_robot(train.PLAN)
     assert "A bake is running" in robot.seen()
     assert robot.seen().splitlines().count("Go on where you paused") == 1
     assert "cat" in robot.seen().splitlines() and "hero" not in robot.seen().splitlines()
+    bake.end(0)
+
+
+def test_a_namesake_that_runs_hides_no_pause(open_robot, paused):
+    bake = MadeUpBake(name="hero", config=paused[0]["config"])
+    assert open_robot(train.PLAN).seen().splitlines().count("Go on where you paused") == 2
     bake.end(0)
 
 
@@ -110,7 +116,7 @@ def test_a_pause_can_be_forgotten_and_its_state_stays(open_robot, paused):
 
 def test_a_pause_that_another_window_has_ended_is_seen_when_it_is_pressed(open_robot, paused):
     robot = open_robot(train.PLAN)
-    forget_paused(Memory("train"), paused[0]["config"])
+    forget_paused(Memory("train"), paused[0]["state"])
     robot.press("<Alt-t>")
     assert robot.page.name == "start" and "hero" not in robot.seen().splitlines()
     assert robot.root.focus_get() is robot.page._cards["resume0"].button
