@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 RESNET_PARTS = {
@@ -101,6 +102,20 @@ def original_path(path: str, layout: OriginalLayout) -> str:
     elif kind == "downsamplers" and rest == "conv":
         rest = "op"
     return place if rest is None else f"{place}.{rest}"
+
+
+@cache
+def diffusers_places(layout: OriginalLayout) -> dict[str, str]:
+    """The place in diffusers' U-Net by that in the original layout, with underscores: the other
+    way of `original_path`, as far as the four blocks of each side go."""
+    ends = list(STEM)
+    for side, block in ((side, block) for side in ("down", "up") for block in range(4)):
+        layers = layout.layers_per_block + (side == "up")
+        for kind in ("resnets", "attentions"):
+            ends += [f"{side}_blocks.{block}.{kind}.{layer}" for layer in range(layers)]
+        ends.append(f"{side}_blocks.{block}.{side}samplers.0")
+    ends += ["mid_block.resnets.0", "mid_block.attentions.0", "mid_block.resnets.1"]
+    return {original_path(end, layout).replace(".", "_"): end.replace(".", "_") for end in ends}
 
 
 def _place(side: str | None, block: int, kind: str, layer: int, layout: OriginalLayout) -> str:

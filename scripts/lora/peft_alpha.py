@@ -47,6 +47,7 @@ def stated_alpha(config: Mapping[str, Any], key: str, rank: int) -> float | None
         with suppress(re.error):  # not one that PEFT could read either
             if re.match(rf"(.*\.)?({pattern})$", path):
                 alpha = other
+                break  # of several the first, as PEFT does
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
         return None
     return float(alpha) * (math.sqrt(rank) if config.get(f"{part}use_rslora") else 1.0)

@@ -14,7 +14,7 @@ from scripts.core.errors import SuiteError
 from scripts.inspect_lora import main as inspect_main
 from scripts.lora.layer_keys import read_layer_keys
 from scripts.lora.modules import open_lora
-from scripts.lora.names import OriginalLayout
+from scripts.lora.names import OriginalLayout, original_path
 from scripts.lora.peft_alpha import stated_alpha
 from scripts.lora.targets import unet_targets
 from scripts.merge_lora import main as merge_main
@@ -33,6 +33,16 @@ from scripts.merge_lora import main as merge_main
          "lora_te_text_model_encoder_layers_1_self_attn_q_proj", "lora_up.weight"),
         ("unet.up_blocks.1.attentions.0.proj_out.lora_magnitude_vector.weight",
          "lora_unet_up_blocks_1_attentions_0_proj_out", "dora_scale"),
+        ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q_lora.down.weight",
+         "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q", "lora_down.weight"),
+        ("text_encoder.text_model.encoder.layers.1.self_attn.to_v_lora.up.weight",
+         "lora_te_text_model_encoder_layers_1_self_attn_v_proj", "lora_up.weight"),
+        ("text_encoder.text_model.encoder.layers.1.self_attn.to_out_lora.down.weight",
+         "lora_te_text_model_encoder_layers_1_self_attn_out_proj", "lora_down.weight"),
+        ("text_encoders.clip_l.transformer.text_model.encoder.layers.1.mlp.fc1.lora_up.weight",
+         "lora_te_text_model_encoder_layers_1_mlp_fc1", "lora_up.weight"),
+        ("text_encoders.clip_g.transformer.text_model.encoder.layers.1.mlp.fc1.lora_up.weight",
+         "lora_te2_text_model_encoder_layers_1_mlp_fc1", "lora_up.weight"),
     ],
 )  # fmt: skip
 def test_names_of_other_programs(key, name, part):
@@ -52,10 +62,34 @@ def test_names_of_sdxl_by_its_paths_become_those_of_the_original_layout(tiny_sdx
             assert list(found.layers) == [target.name]
 
 
+@pytest.mark.parametrize("naming", ["comfyui", "kohya"])
+def test_names_of_sd1_in_the_original_layout_become_diffusers(naming):
+    """Of every layer of the U-Net, by the way there, which has its own test; the width of the
+    captions tells the family."""
+    width = {"comfyui": "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k",
+             "kohya": "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k"}  # fmt: skip
+    down, truth = {f"{width[naming]}.lora_down.weight": (4, 768)}, {}
+    unet = build_unet("tiny_sd15", "meta")
+    layout = OriginalLayout(2, frozenset({1, 2, 3}))
+    if OriginalLayout.of(unet.config) != layout:
+        pytest.fail("the tiny model has another layout than SD1: take another model")
+    for path, layer in unet.named_modules():
+        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+            continue
+        original = original_path(path, layout)
+        start = "diffusion_model." if naming == "comfyui" else "lora_unet_"
+        name = original if naming == "comfyui" else original.replace(".", "_")
+        truth[f"{start}{name}.lora_up.weight"] = f"lora_unet_{path.replace('.', '_')}"
+    found = read_layer_keys(down | dict.fromkeys(truth, (8, 4)), {})
+    assert found.family == "sd1" and len(truth) > 200
+    assert {parts["lora_up.weight"]: name for name, parts in found.layers.items()} == truth
+
+
 @pytest.mark.parametrize(("config", "alpha"), [
     ({"lora_alpha": 6, "alpha_pattern": {"*": 2}}, 6),
     ({"lora_alpha": 6, "alpha_pattern": ["to_q"]}, 6),
     ({"lora_alpha": 6, "alpha_pattern": {"*": 2, "to_q": 3}}, 3),
+    ({"lora_alpha": 6, "alpha_pattern": {"mid_block.to_q": 4, "to_q": 3}}, 4),
     ({"lora_alpha": float("nan")}, None),
     ({"lora_alpha": "6"}, None),
 ])  # fmt: skip
