@@ -61,11 +61,13 @@ def _common_dtype(ingredients: Sequence[Ingredient]) -> str:
 
 
 def _rules(settings: MergeSettings, ingredients: Sequence[Ingredient]) -> tuple[Rule, Rule]:
-    """The rules for Linear layers and 3x3 convolutions. A single LoRA is no sum: nothing is to be
-    gained by cutting it."""
+    """The rules for Linear layers and 3x3 convolutions. Of a single LoRA nothing is to be gained by
+    cutting it, but for a LoHa or LoKr, which would become far larger."""
     linear = settings.new_rank
     if linear == AUTO and len(ingredients) == 1:
-        linear = EXACT
+        modules = ingredients[0].lora.modules.values()
+        if all(module.full_rank <= module.rank for module in modules):
+            linear = EXACT
     return linear, linear if settings.new_conv_rank is None else settings.new_conv_rank
 
 
@@ -87,7 +89,7 @@ def _check_kinds(ingredients: Sequence[Ingredient], report: Report) -> None:
 
 def _is_copy(ingredients: Sequence[Ingredient], rules: tuple[Rule, Rule], dtype: str) -> bool:
     """Whether the result is the one file that counts, as it is, and all its alphas lie in it."""
-    if len(ingredients) > 1 or rules != (EXACT, EXACT):
+    if len(ingredients) > 1 or not set(rules) <= {EXACT, AUTO}:
         return False
     lora = ingredients[0].lora
     has_alphas = PEFT_CONFIG in lora.metadata or all(

@@ -59,6 +59,9 @@ def open_ingredients(settings: MergeSettings, stack: ExitStack) -> list[Ingredie
         text = settings.block_ratios_of(index)
         try:
             blocks = read_block_ratios(text, family or "sd1")
+            if text and _is_of_another_kind(lora):
+                raise SettingError("block_ratios", "Its model has other blocks than Stable "
+                                   "Diffusion. Leave the strengths by block out.")  # fmt: skip
         except SettingError as error:
             raise SettingError("block_ratios", f"For {lora.path.name}: {error}") from error
         ingredient = Ingredient(lora, ratio, blocks, text)
@@ -78,6 +81,11 @@ def common_family(loras: Sequence[LoraFile]) -> str | None:
         raise SettingError("models", f"{others[0].path.name} is not for Stable Diffusion, and "
                            "others are: they cannot be merged. Choose LoRAs of one "
                            "family.")  # fmt: skip
+    for lora in others[1:]:
+        if not lora.modules.keys() & others[0].modules.keys():
+            raise SettingError("models", f"{others[0].path.name} and {lora.path.name} have no "
+                               "layer in common: they are for different models and cannot be "
+                               "merged. Choose LoRAs of one family.")  # fmt: skip
     known = [lora for lora in loras if lora.family is not None]
     for lora in known[1:]:
         if lora.family != known[0].family:

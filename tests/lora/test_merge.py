@@ -14,6 +14,7 @@ from lora_models import DATA
 from random_loras import (
     PATHS,
     best_error,
+    delta,
     flat,
     kernel_of,
     random_sides,
@@ -358,6 +359,12 @@ def test_a_lora_of_another_kind_of_model_is_not_mixed_in(tmp_path):
                 merge(models=[other, tmp_path / f"{name}.safetensors"], save_to=tmp_path / "sum")
     path, _ = merge(models=[flux, tmp_path / "both.safetensors"], save_to=tmp_path / "sum")
     assert "ss_base_model_version" not in metadata_of(path)
+    with pytest.raises(SettingError, match="has other blocks than Stable Diffusion") as caught:
+        merge(models=[flux], save_to=tmp_path / "x", block_ratios=[",".join(["0.5"] * 25)])
+    assert caught.value.setting == "block_ratios"
+    wan = write_plain(tmp_path / "wan.safetensors", "lora_unet_blocks_0_self_attn_q")
+    with pytest.raises(SettingError, match=r"flux\.safetensors and wan\.safetensors have no layer"):
+        merge(models=[flux, wan], save_to=tmp_path / "x")
 
 
 def test_a_family_that_the_keys_belie_is_put_right(tmp_path):
@@ -438,6 +445,23 @@ def test_what_becomes_an_ordinary_lora_is_told(kind, tmp_path):
     _, events = merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
     title = {"loha": "LoHa", "lokr": "LoKr"}[kind]
     assert f"a.safetensors is a {title}" in " ".join(e.text for e in events if e.kind == "note")
+
+
+def test_a_loha_alone_is_cut_to_what_auto_keeps(tmp_path):
+    """Its full rank is that of its own times itself, and most of it is next to nothing."""
+    source, name = tmp_path / "a.safetensors", LINEAR
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"w1_a": (64, 6), "w1_b": (6, 64), "w2_a": (64, 6), "w2_b": (6, 64)}
+    parts = {f"hada_{part}": torch.randn(size, generator=generator)
+             for part, size in sizes.items()}  # fmt: skip
+    parts["hada_w1_a"][:, 1:] *= 0.01
+    save_file({f"{name}.{part}": tensor for part, tensor in parts.items()}, source)
+    truth = {part: tensor.double().numpy() for part, tensor in parts.items()}
+    change = 0.5 * flat(delta("loha", truth, None))
+    path, _ = merge(models=[source], save_to=tmp_path / "b", ratios=[0.5])
+    found, rank, _ = read_deltas(path)[name]
+    assert rank < 36
+    assert np.linalg.norm(found - change) <= 0.142 * np.linalg.norm(change), "√(1 - 0.99²)"
 
 
 def test_what_belongs_to_no_layer_is_told_and_left_out(tmp_path):
