@@ -113,7 +113,9 @@ class FileListPage(Page):
 
     def add(self, paths: list[str]) -> None:
         """Add files and the files of folders, each once."""
-        self._put_on_list([*self.files, *map(clean_path, paths)])
+        chosen = [clean_path(path) for path in paths]
+        self._from_folders -= set(chosen)
+        self._put_on_list([*self.files, *chosen])
 
     def _put_on_list(self, paths: list[str]) -> None:
         refused: list[SuiteError] = []
@@ -178,7 +180,7 @@ class FileListPage(Page):
         self._show(path)
         reason = self._unusable(path)
         if reason and path in self._from_folders:
-            self.remove(path)
+            self.list_files([other for other in self.files if other != path])
             told = self._left_out.cget("text")
             line = self.texts("files.left_out", name=Path(path).name, reason=reason)
             self._left_out.configure(text=f"{told}\n{line}".strip())

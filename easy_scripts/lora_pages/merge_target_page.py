@@ -44,6 +44,12 @@ class MergeTargetPage(Page):
         self.info.tell()
         self._follow()
 
+    def enter(self) -> None:
+        """A draft that was taken up meanwhile may name a checkpoint."""
+        if self.answers["sd_model"]:
+            self._target.set(CHECKPOINT)
+        self._follow()
+
     def _fill(self, lora: ttk.Frame, checkpoint: ttk.Frame) -> None:
         self.add_row(lora, "new_rank")
         more = self.add_fold(lora, "frame.more")

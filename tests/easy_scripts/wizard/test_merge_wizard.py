@@ -150,6 +150,19 @@ def test_loras_are_merged_into_a_checkpoint(open_robot, tiny_sd15, tmp_path):
     assert "hero-merged.safetensors" in robot.seen(), "the proposal follows"
 
 
+def test_a_checkpoint_of_a_draft_taken_up_later_is_shown(open_robot, loras, tiny_sd15):
+    robot = open_robot(merge.PLAN, given("models", loras))
+    known(robot)
+    robot.press("<Alt-n>")
+    assert not robot.page.rows["sd_model"].frame.winfo_ismapped()
+    robot.press("<Alt-b>")
+    robot.wizard.answers["sd_model"] = str(tiny_sd15)  # as going on with a draft does
+    robot.press("<Alt-n>")
+    robot.pump()
+    assert robot.page.name == "merge_target" and robot.page.rows["sd_model"].frame.winfo_ismapped()
+    assert robot.wizard.answers["sd_model"] == str(tiny_sd15)
+
+
 def test_a_lora_is_refused_as_the_model_to_merge_into(open_robot, loras):
     robot = open_robot(merge.PLAN, given("models", loras[:1]))
     known(robot)
