@@ -324,7 +324,7 @@ class BakePage(WorkPage):
         """Buttons to go on, and to begin anew."""
         for child in self._after.winfo_children():
             child.destroy()
-        ways = [("bake.to_start", lambda: show_page(self.wizard, "start"))]
+        ways = [("bake.to_start", self._to_start)]
         if self._state:
             ways.insert(0, ("bake.continue", self._continue))
         for index, (key, action) in enumerate(ways):
@@ -338,8 +338,17 @@ class BakePage(WorkPage):
         if not self._to_setting.winfo_manager():
             self._after.winfo_children()[0].focus_set()
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the ways are those of what is on screen: their keys outlive them."""
+        return self.wizard.page is self and not self.busy
+
+    def _to_start(self) -> None:
+        if self._has_ended:
+            show_page(self.wizard, "start")
+
     def _continue(self) -> None:
-        if self.wizard.page is self and not self.busy:
+        if self._has_ended:
             self.wizard.facts.resume = self._state
             self.enter()
 

@@ -392,6 +392,22 @@ def test_attention_is_a_sound_and_a_flash_until_it_is_looked_at(monkeypatch):
     assert calls[2:] == ["bell"]
 
 
+def test_the_ways_of_a_bake_that_ended_do_not_lead_away_from_the_next(on_page, bake, tmp_path):
+    robot = on_page()
+    bake.say(Saved(str(tmp_path), what="state"), Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    robot.click("Continue")
+    bake.begin()
+    bake.step(1)
+    told(robot, "1 of 100")
+    robot.press("<Alt-g>")
+    assert robot.page.name == "bake" and robot.page.busy
+    bake.fail("It is too dark.")
+    robot.until(lambda: not robot.page.busy)
+    robot.press("<Alt-g>")
+    assert robot.page.name == "start"
+
+
 # --- the queue --------------------------------------------------------------------------------
 
 
