@@ -82,11 +82,14 @@ def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, comm
     if before and os.path.isdir(before):  # False, no error, where it is barred
         outcome, code = follow({**bake.settings, "resume": before})
         if outcome.refused:  # the settings were changed, or the pictures
-            watch(bake, Note(f"{bake.name} begins anew; what was saved of it stays in {before}. "
-                             f"{outcome.refused}"))  # fmt: skip
+            watch(bake, Note(f"This bake begins anew; what was saved of it stays in {before}. "
+                             f"{outcome.refused}", warning=True))  # fmt: skip
             before = None
             outcome, code = follow(bake.settings)
     else:
+        if before:
+            watch(bake, Note("This bake begins anew, as what was saved of it cannot be read: "
+                             f"{before}.", warning=True))  # fmt: skip
         outcome, code = follow(bake.settings)
     state = {EXIT_DONE: DONE, EXIT_STOPPED: STOPPED}.get(code, FAILED)
     if state == FAILED and outcome.error is None:
