@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,7 +113,7 @@ def _train(
     try:
         write_text(config, json.dumps(settings, indent=2) + "\n")
         child = Child(command, ["--config", str(config), "--events"])
-        return outcome, _follow(child, bake, outcome, watch, control)
+        return outcome, _follow(child, store, bake, outcome, watch, control)
     except OSError as error:
         outcome.error = f"The training could not be started: {error}."
     except SuiteError as error:
@@ -122,8 +123,11 @@ def _train(
     return outcome, MENDABLE
 
 
-def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: Control) -> int:
-    """Pass events on until the child ends; its exit code."""
+def _follow(
+    child: Child, store: QueueStore, bake: Bake, outcome: Outcome, watch: Watch, control: Control
+) -> int:  # fmt: skip
+    """Pass events on until the child ends; its exit code. Each saved state is kept in the queue at
+    once, for when this process is cut off."""
     told = False
     while True:
         for message in child.messages():
@@ -133,6 +137,9 @@ def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: C
                 outcome.last_line = message.text or outcome.last_line
                 continue
             outcome.take(message)
+            if isinstance(message, Saved) and message.what == "state":
+                with suppress(SuiteError):  # it is tried again at the end
+                    store.update(bake.id, resume_from=message.path)
             watch(bake, message)
         if control.stop_asked and not told:
             child.ask("stop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import threading
 import time
@@ -160,6 +161,40 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     )
     done = store.read().find(long)
     assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
+
+
+def test_a_saved_state_is_kept_at_once(store, stand_in):
+    """The queue may be cut off before the bake ends."""
+    (bake,) = add(store, "long")
+    control, kept = Control(), []
+
+    def watch(_, event):
+        if event is not None and event.kind == "step":
+            control.stop()
+        elif getattr(event, "what", None) == "state":
+            kept.append(store.read().find(bake))
+
+    run(store, stand_in, control, watch)
+    assert [(one.state, one.resume_from) for one in kept] == [(RUNNING, os.getcwd())]
+
+
+def test_a_state_that_cannot_be_kept_at_once_ends_nothing(store, stand_in, monkeypatch):
+    (bake,) = add(store, "long")
+    control, update = Control(), store.update
+
+    def barred(bake_id, **changes):
+        if [*changes] == ["resume_from"]:
+            raise SuiteError("The queue cannot be written.")
+        return update(bake_id, **changes)
+
+    def watch(_, event):
+        if event is not None and event.kind == "step":
+            control.stop()
+
+    monkeypatch.setattr(store, "update", barred)
+    run(store, stand_in, control, watch)
+    stopped = store.read().find(bake)
+    assert (stopped.state, stopped.resume_from) == (STOPPED, os.getcwd())
 
 
 def told_by_a_run(store, stand_in):
