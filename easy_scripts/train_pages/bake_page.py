@@ -119,6 +119,11 @@ class BakePage(WorkPage):
         about = About(self._kind, self._name, self.answers.config(), resume=self._resumed)
         return start_bake(about, module, arguments, config)
 
+    def _not_started(self, problem: str) -> None:
+        super()._not_started(problem)
+        self._buttons.pack_forget()
+        self._show_ways()
+
     def _reset_looks(self) -> None:
         super()._reset_looks()
         self._bars.pack_forget()

@@ -19,6 +19,7 @@ from easy_scripts.train_pages.figures import rates_of
 from easy_scripts.wizard import attention, work_page
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.child import Ended
+from scripts.core.errors import SuiteError
 from scripts.core.events import Facts, Note, Preview, Saved, Stage, Start, Step
 
 GB = 1024**3
@@ -129,6 +130,19 @@ def test_warnings_stay_at_the_top_and_come_once(on_page, bake):
     assert warning.cget("text").splitlines() == lines
     assert "A plain note." not in robot.seen(), "a plain one makes room for the next"
     assert warning.winfo_rooty() < robot.page._figures.winfo_rooty()
+
+
+def test_a_bake_that_cannot_be_started_leaves_the_ways_open(on_page, monkeypatch):
+    def refuse(*_):
+        raise SuiteError("The folder is barred.")
+
+    monkeypatch.setattr(bake_page, "start_bake", refuse)
+    robot = on_page()
+    lines = robot.seen().splitlines()
+    assert {"This did not work.", "The folder is barred.", "Open the log"} <= {*lines}
+    assert "Pause" not in lines and robot.wizard.footer.back.instate(["!disabled"])
+    robot.press("<Alt-g>")
+    assert robot.page.name == "start"
 
 
 # --- how far, how fast ----------------------------------------------------------------------
