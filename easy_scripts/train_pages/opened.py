@@ -44,6 +44,7 @@ def begin_new(wizard: Wizard) -> None:
         answers.replace({name: value for name, value in entered if name not in its_own},
                         answers.by_hand - its_own)  # fmt: skip
         wizard.facts.forget(*OF_LORA)
+        wizard.draft.begin()
     keep_opened(wizard, wizard.facts.kind)
 
 
