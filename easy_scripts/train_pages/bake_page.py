@@ -37,6 +37,7 @@ class BakePage(WorkPage):
     name = "bake"
     module = "scripts.train"
     _let_go = False
+    _state = ""  # what was saved last, to go on from
 
     @property
     def back_to_start(self) -> bool:
@@ -87,6 +88,7 @@ class BakePage(WorkPage):
         self._kind = self._attached.about.kind if self._attached else kind
         self.module = "scripts.practice" if self._kind == PRACTICE else type(self).module
         self._resume = facts.take("resume")
+        self._goes_on = bool(self._resume) and self._resume == self._state
         self._first_step: int | None = None
         self._newest: Step | None = None
         self._pausing = self._save_asked = self._let_go = False
@@ -127,7 +129,7 @@ class BakePage(WorkPage):
     def _reset_looks(self) -> None:
         super()._reset_looks()
         self._bars.pack_forget()
-        if self._resume and not self._attached:
+        if self._goes_on:  # curve and previews are its own
             self._curve.go_on()
         else:
             self._curve.clear()

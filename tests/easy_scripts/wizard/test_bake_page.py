@@ -422,6 +422,24 @@ def test_the_ways_of_a_bake_that_ended_do_not_lead_away_from_the_next(on_page, b
     assert robot.page.name == "start"
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_curve_and_previews_stay_only_for_the_bake_that_goes_on(on_page, bake, tmp_path, same):
+    states = [str(tmp_path / name) for name in ("a-state", "b-state")]
+    robot = on_page()
+    bake.step(1)
+    bake.say(Preview(picture(tmp_path, "one"), "a hero", 1), Saved(states[0], what="state"))
+    bake.say(Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    robot.press("<Alt-g>")
+    robot.wizard.facts.resume = states[0 if same else 1]  # as the first page does
+    show_page(robot.wizard, "bake")
+    bake.begin()
+    bake.step(2)
+    told(robot, "2 of 100")
+    assert robot.page._curve.steps == ([1, 2] if same else [2])
+    assert ("Previews at step 1" in robot.seen()) == same
+
+
 # --- the queue --------------------------------------------------------------------------------
 
 
