@@ -75,7 +75,7 @@ class BakePage(WorkPage):
         config = super().run_config()
         if self._resume:
             config["resume"] = self._resume
-            config["output_name"] = saved_as(self._resume, self._name)
+            config["output_name"] = self._name
         return config
 
     def enter(self) -> None:
@@ -92,7 +92,8 @@ class BakePage(WorkPage):
         self._first_step: int | None = None
         self._newest: Step | None = None
         self._pausing = self._save_asked = self._let_go = False
-        self._state, self._name, self._ran = "", str(self.answers["output_name"]), []
+        self._state, self._ran = "", []
+        self._name = saved_as(self._resume, self.answers["output_name"])
         self._pace = PreviewPace()
         if self._attached:
             about = self._attached.about

@@ -640,7 +640,11 @@ def test_a_pause_stays_when_a_namesake_is_done_or_paused(on_page, bake, tmp_path
         robot.until(lambda: not robot.page.busy)
         assert [one["state"] for one in memory.get("paused")] == [state, paused["state"]]
         robot.click("Continue")
-    assert bake.config["output_name"] == "hero-2" and bake.about.resume == second
+    assert bake.config["output_name"] == bake.about.name == "hero-2"
+    assert bake.about.resume == second
+    bake.begin()
+    bake.step(3)
+    told(robot, "“hero-2” is learning.")
     bake.finish() if done else bake.say(Saved(third, what="state"), Ended(2))
     robot.until(lambda: not robot.page.busy)
     states = [one["state"] for one in memory.get("paused")]
