@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -82,11 +83,14 @@ def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, comm
     if before and os.path.isdir(before):  # False, no error, where it is barred
         outcome, code = follow({**bake.settings, "resume": before})
         if outcome.refused:  # the settings were changed, or the pictures
-            watch(bake, Note(f"{bake.name} begins anew; what was saved of it stays in {before}. "
-                             f"{outcome.refused}"))  # fmt: skip
+            watch(bake, Note(f"This bake begins anew; what was saved of it stays in {before}. "
+                             f"{outcome.refused}", warning=True))  # fmt: skip
             before = None
             outcome, code = follow(bake.settings)
     else:
+        if before:
+            watch(bake, Note("This bake begins anew, as what was saved of it cannot be read: "
+                             f"{before}.", warning=True))  # fmt: skip
         outcome, code = follow(bake.settings)
     state = {EXIT_DONE: DONE, EXIT_STOPPED: STOPPED}.get(code, FAILED)
     if state == FAILED and outcome.error is None:
@@ -109,7 +113,7 @@ def _train(
     try:
         write_text(config, json.dumps(settings, indent=2) + "\n")
         child = Child(command, ["--config", str(config), "--events"])
-        return outcome, _follow(child, bake, outcome, watch, control)
+        return outcome, _follow(child, store, bake, outcome, watch, control)
     except OSError as error:
         outcome.error = f"The training could not be started: {error}."
     except SuiteError as error:
@@ -119,8 +123,11 @@ def _train(
     return outcome, MENDABLE
 
 
-def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: Control) -> int:
-    """Pass events on until the child ends; its exit code."""
+def _follow(
+    child: Child, store: QueueStore, bake: Bake, outcome: Outcome, watch: Watch, control: Control
+) -> int:  # fmt: skip
+    """Pass events on until the child ends; its exit code. Each saved state is kept in the queue at
+    once, for when this process is cut off."""
     told = False
     while True:
         for message in child.messages():
@@ -130,6 +137,9 @@ def _follow(child: Child, bake: Bake, outcome: Outcome, watch: Watch, control: C
                 outcome.last_line = message.text or outcome.last_line
                 continue
             outcome.take(message)
+            if isinstance(message, Saved) and message.what == "state":
+                with suppress(SuiteError):  # it is tried again at the end
+                    store.update(bake.id, resume_from=message.path)
             watch(bake, message)
         if control.stop_asked and not told:
             child.ask("stop")

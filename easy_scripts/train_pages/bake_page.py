@@ -37,6 +37,7 @@ class BakePage(WorkPage):
     name = "bake"
     module = "scripts.train"
     _let_go = False
+    _state = ""  # what was saved last, to go on from
 
     @property
     def back_to_start(self) -> bool:
@@ -74,7 +75,7 @@ class BakePage(WorkPage):
         config = super().run_config()
         if self._resume:
             config["resume"] = self._resume
-            config["output_name"] = saved_as(self._resume, self._name)
+            config["output_name"] = self._name
         return config
 
     def enter(self) -> None:
@@ -87,10 +88,12 @@ class BakePage(WorkPage):
         self._kind = self._attached.about.kind if self._attached else kind
         self.module = "scripts.practice" if self._kind == PRACTICE else type(self).module
         self._resume = facts.take("resume")
+        self._goes_on = bool(self._resume) and self._resume == self._state
         self._first_step: int | None = None
         self._newest: Step | None = None
         self._pausing = self._save_asked = self._let_go = False
-        self._state, self._name, self._ran = "", str(self.answers["output_name"]), []
+        self._state, self._ran = "", []
+        self._name = saved_as(self._resume, self.answers["output_name"])
         self._pace = PreviewPace()
         if self._attached:
             about = self._attached.about
@@ -119,10 +122,15 @@ class BakePage(WorkPage):
         about = About(self._kind, self._name, self.answers.config(), resume=self._resumed)
         return start_bake(about, module, arguments, config)
 
+    def _not_started(self, problem: str) -> None:
+        super()._not_started(problem)
+        self._buttons.pack_forget()
+        self._show_ways()
+
     def _reset_looks(self) -> None:
         super()._reset_looks()
         self._bars.pack_forget()
-        if self._resume and not self._attached:
+        if self._goes_on:  # curve and previews are its own
             self._curve.go_on()
         else:
             self._curve.clear()
@@ -324,7 +332,7 @@ class BakePage(WorkPage):
         """Buttons to go on, and to begin anew."""
         for child in self._after.winfo_children():
             child.destroy()
-        ways = [("bake.to_start", lambda: show_page(self.wizard, "start"))]
+        ways = [("bake.to_start", self._to_start)]
         if self._state:
             ways.insert(0, ("bake.continue", self._continue))
         for index, (key, action) in enumerate(ways):
@@ -338,8 +346,17 @@ class BakePage(WorkPage):
         if not self._to_setting.winfo_manager():
             self._after.winfo_children()[0].focus_set()
 
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the ways are those of what is on screen: their keys outlive them."""
+        return self.wizard.page is self and not self.busy
+
+    def _to_start(self) -> None:
+        if self._has_ended:
+            show_page(self.wizard, "start")
+
     def _continue(self) -> None:
-        if self.wizard.page is self and not self.busy:
+        if self._has_ended:
             self.wizard.facts.resume = self._state
             self.enter()
 

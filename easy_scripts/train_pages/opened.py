@@ -10,7 +10,7 @@ from easy_scripts.train_pages.bake_findings import OF_LORA
 from easy_scripts.wizard.window import Wizard
 
 APPLIED = "applied"  # in the memory: what advice has entered, which it may change again
-PROMPTS = "sample_prompts"
+PROMPTS, PREVIEW_PACE = "sample_prompts", "sample_every_n_epochs"
 # What another LoRA has of its own.
 OF_ONE_LORA = {"output_name", "caption_prefix", PROMPTS, "folder_repeats", "resume",
                "metadata_title", "metadata_description", "metadata_tags",
@@ -39,10 +39,12 @@ def begin_new(wizard: Wizard) -> None:
     was set by hand, but nothing that only that LoRA has."""
     answers = wizard.answers
     if wizard.facts.spent:
+        its_own = OF_ONE_LORA | ({PREVIEW_PACE} if answers.is_open(PREVIEW_PACE) else set())
         entered = answers.entered().items()
-        answers.replace({name: value for name, value in entered if name not in OF_ONE_LORA},
-                        answers.by_hand - OF_ONE_LORA)  # fmt: skip
+        answers.replace({name: value for name, value in entered if name not in its_own},
+                        answers.by_hand - its_own)  # fmt: skip
         wizard.facts.forget(*OF_LORA)
+        wizard.draft.begin()
     keep_opened(wizard, wizard.facts.kind)
 
 

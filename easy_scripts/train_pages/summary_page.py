@@ -11,7 +11,7 @@ from typing import Any
 from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.queue.store import QueueStore
 from easy_scripts.train_pages.graphics_card import find_card
-from easy_scripts.train_pages.opened import PROMPTS, begin_new
+from easy_scripts.train_pages.opened import PREVIEW_PACE, PROMPTS, begin_new
 from easy_scripts.train_pages.plan_cost import cost_lines
 from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import Answer, Asking, short_path, show_page
@@ -98,15 +98,15 @@ class SummaryPage(Page):
 
     def _propose_when(self) -> None:
         """When to draw previews; what was opened says that itself, unless the prompt was typed."""
-        answers, every = self.answers, "sample_every_n_epochs"
+        answers = self.answers
         opened = self.wizard.facts.kind and PROMPTS not in answers.by_hand
         if opened or self.wizard.page is not self:
             return
         if not answers[PROMPTS]:
-            if answers.is_open(every):
-                answers.withdraw(every)
+            if answers.is_open(PREVIEW_PACE):
+                answers.withdraw(PREVIEW_PACE)
         elif not (answers["sample_every_n_steps"] or answers["sample_at_first"]):
-            answers.propose(every, answers["save_every_n_epochs"] or 1)
+            answers.propose(PREVIEW_PACE, answers["save_every_n_epochs"] or 1)
 
     # --- the plan ------------------------------------------------------------------------
 

@@ -93,12 +93,18 @@ class WorkPage(Page):
         try:
             self._child = self.start_child(self.run_config())
         except (OSError, SuiteError) as error:
-            self._show_problem(self.texts.said(error))
-            self._ended_looks()
-            self._show_help()
+            self._not_started(self.texts.said(error))
             return
         self._set_busy(True)
         self._poll()
+
+    def _not_started(self, problem: str) -> None:
+        """The command could not be started; the ways out are open."""
+        self._set_busy(False)
+        self._ended_looks()
+        self._stage.configure(text=self.texts("work.failed"))
+        self._show_problem(problem)
+        self._show_help()
 
     def start_child(self, config: dict[str, Any]) -> Child:
         """Start the command with `config`; subclasses may start another one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import threading
 import time
@@ -162,18 +163,52 @@ def test_a_stop_saves_the_bake_in_hand_and_keeps_the_rest(store, stand_in):
     assert (done.state, done.result, done.resume_from) == (DONE, "resumed.safetensors", None)
 
 
+def test_a_saved_state_is_kept_at_once(store, stand_in):
+    """The queue may be cut off before the bake ends."""
+    (bake,) = add(store, "long")
+    control, kept = Control(), []
+
+    def watch(_, event):
+        if event is not None and event.kind == "step":
+            control.stop()
+        elif getattr(event, "what", None) == "state":
+            kept.append(store.read().find(bake))
+
+    run(store, stand_in, control, watch)
+    assert [(one.state, one.resume_from) for one in kept] == [(RUNNING, os.getcwd())]
+
+
+def test_a_state_that_cannot_be_kept_at_once_ends_nothing(store, stand_in, monkeypatch):
+    (bake,) = add(store, "long")
+    control, update = Control(), store.update
+
+    def barred(bake_id, **changes):
+        if [*changes] == ["resume_from"]:
+            raise SuiteError("The queue cannot be written.")
+        return update(bake_id, **changes)
+
+    def watch(_, event):
+        if event is not None and event.kind == "step":
+            control.stop()
+
+    monkeypatch.setattr(store, "update", barred)
+    run(store, stand_in, control, watch)
+    stopped = store.read().find(bake)
+    assert (stopped.state, stopped.resume_from) == (STOPPED, os.getcwd())
+
+
 def told_by_a_run(store, stand_in):
-    """The notes of a run."""
-    notes = []
-    run(store, stand_in, watch=lambda bake, event: notes.append(getattr(event, "text", None)))
-    return [note for note in notes if note]
+    """The warnings of a run."""
+    events = []
+    run(store, stand_in, watch=lambda bake, event: events.append(event))
+    return [event.text for event in events if getattr(event, "warning", False)]
 
 
 def test_a_state_that_is_refused_lets_the_bake_begin_anew(store, stand_in, tmp_path):
     (bake,) = add(store, "one")
     store.update(bake, settings={"output_name": "one", "seed": 8}, resume_from=str(tmp_path))
     assert told_by_a_run(store, stand_in) == [
-        f"one begins anew; what was saved of it stays in {tmp_path}. "
+        f"This bake begins anew; what was saved of it stays in {tmp_path}. "
         "The state belongs to another training."
     ]
     done = store.read().find(bake)
@@ -194,7 +229,8 @@ def test_a_state_of_the_users_own_that_is_refused_is_an_error(store, stand_in, t
 def test_a_state_that_cannot_be_looked_at_does_not_end_the_queue(store, stand_in):
     bake, _ = add(store, "one", "two")
     store.update(bake, resume_from="x" * 5000)  # a path that the system refuses
-    assert run(store, stand_in) == 2
+    (warning,) = told_by_a_run(store, stand_in)
+    assert warning.startswith("This bake begins anew, as what was saved of it cannot be read: xxx")
     assert states(store) == {"one": DONE, "two": DONE}
 
 

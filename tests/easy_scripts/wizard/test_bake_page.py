@@ -19,6 +19,7 @@ from easy_scripts.train_pages.figures import rates_of
 from easy_scripts.wizard import attention, work_page
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.child import Ended
+from scripts.core.errors import SuiteError
 from scripts.core.events import Facts, Note, Preview, Saved, Stage, Start, Step
 
 GB = 1024**3
@@ -129,6 +130,19 @@ def test_warnings_stay_at_the_top_and_come_once(on_page, bake):
     assert warning.cget("text").splitlines() == lines
     assert "A plain note." not in robot.seen(), "a plain one makes room for the next"
     assert warning.winfo_rooty() < robot.page._figures.winfo_rooty()
+
+
+def test_a_bake_that_cannot_be_started_leaves_the_ways_open(on_page, monkeypatch):
+    def refuse(*_):
+        raise SuiteError("The folder is barred.")
+
+    monkeypatch.setattr(bake_page, "start_bake", refuse)
+    robot = on_page()
+    lines = robot.seen().splitlines()
+    assert {"This did not work.", "The folder is barred.", "Open the log"} <= {*lines}
+    assert "Pause" not in lines and robot.wizard.footer.back.instate(["!disabled"])
+    robot.press("<Alt-g>")
+    assert robot.page.name == "start"
 
 
 # --- how far, how fast ----------------------------------------------------------------------
@@ -392,6 +406,40 @@ def test_attention_is_a_sound_and_a_flash_until_it_is_looked_at(monkeypatch):
     assert calls[2:] == ["bell"]
 
 
+def test_the_ways_of_a_bake_that_ended_do_not_lead_away_from_the_next(on_page, bake, tmp_path):
+    robot = on_page()
+    bake.say(Saved(str(tmp_path), what="state"), Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    robot.click("Continue")
+    bake.begin()
+    bake.step(1)
+    told(robot, "1 of 100")
+    robot.press("<Alt-g>")
+    assert robot.page.name == "bake" and robot.page.busy
+    bake.fail("It is too dark.")
+    robot.until(lambda: not robot.page.busy)
+    robot.press("<Alt-g>")
+    assert robot.page.name == "start"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_curve_and_previews_stay_only_for_the_bake_that_goes_on(on_page, bake, tmp_path, same):
+    states = [str(tmp_path / name) for name in ("a-state", "b-state")]
+    robot = on_page()
+    bake.step(1)
+    bake.say(Preview(picture(tmp_path, "one"), "a hero", 1), Saved(states[0], what="state"))
+    bake.say(Ended(2))
+    robot.until(lambda: not robot.page.busy)
+    robot.press("<Alt-g>")
+    robot.wizard.facts.resume = states[0 if same else 1]  # as the first page does
+    show_page(robot.wizard, "bake")
+    bake.begin()
+    bake.step(2)
+    told(robot, "2 of 100")
+    assert robot.page._curve.steps == ([1, 2] if same else [2])
+    assert ("Previews at step 1" in robot.seen()) == same
+
+
 # --- the queue --------------------------------------------------------------------------------
 
 
@@ -592,7 +640,11 @@ def test_a_pause_stays_when_a_namesake_is_done_or_paused(on_page, bake, tmp_path
         robot.until(lambda: not robot.page.busy)
         assert [one["state"] for one in memory.get("paused")] == [state, paused["state"]]
         robot.click("Continue")
-    assert bake.config["output_name"] == "hero-2" and bake.about.resume == second
+    assert bake.config["output_name"] == bake.about.name == "hero-2"
+    assert bake.about.resume == second
+    bake.begin()
+    bake.step(3)
+    told(robot, "“hero-2” is learning.")
     bake.finish() if done else bake.say(Saved(third, what="state"), Ended(2))
     robot.until(lambda: not robot.page.busy)
     states = [one["state"] for one in memory.get("paused")]

@@ -96,6 +96,23 @@ def test_an_opened_config_replaces_the_draft_when_it_is_changed(
     assert kept(memory_folder)["output_name"] == "hero"
 
 
+def test_what_stays_of_an_opened_config_replaces_the_draft_when_it_is_gone_on_with(
+    open_robot, draft, given, memory_folder
+):  # fmt: skip
+    Memory("train", memory_folder).keep("last", {**given, "output_name": "zyx", "network_dim": 7})
+    robot = open_robot(train.PLAN)
+    robot.click("Use again")
+    show_page(robot.wizard, "start")
+    robot.pump()
+    robot.click("Start here")
+    robot.pump(0.6)
+    assert kept(memory_folder) == draft
+    robot.click("Next")
+    robot.until(lambda: robot.page.name == "pictures")
+    robot.pump(0.6)
+    assert kept(memory_folder)["network_dim"] == 7
+
+
 def test_proposals_are_no_part_of_the_draft(open_robot, given, memory_folder):
     del given["output_dir"]
     robot = open_robot(train.PLAN, given)

@@ -12,7 +12,7 @@ from picture_folders import draw_pictures
 from test_train_wizard import BASE
 
 from easy_scripts import train
-from easy_scripts.train_pages.opened import open_settings
+from easy_scripts.train_pages.opened import begin_new, open_settings
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.remembered import Memory
 from scripts.core.declare import as_config
@@ -252,6 +252,23 @@ def test_what_is_queued_leaves_name_and_prompt_behind(robot, folders):
     assert [answers[name] or None for name in own] == ["last", None, None, None]
     to_summary(robot)
     assert "Make the next LoRA" not in robot.seen()
+
+
+@pytest.mark.parametrize(("by_hand", "pace"), [(None, 3), (2, 2)])
+def test_previews_keep_the_pace_of_the_lora_before_only_where_it_was_chosen(robot, by_hand, pace):
+    answers = robot.wizard.answers
+    answers["save_every_n_epochs"] = 1
+    to_summary(robot)
+    assert answers["sample_every_n_epochs"] == 1
+    if by_hand:
+        answers["sample_every_n_epochs"] = by_hand
+    robot.wizard.facts.spent = True  # as the page of the bake says
+    begin_new(robot.wizard)
+    to_pictures(robot)
+    show_page(robot.wizard, "kind")
+    answers["save_every_n_epochs"] = 3
+    show_page(robot.wizard, "summary")
+    assert answers["sample_every_n_epochs"] == pace
 
 
 def test_a_new_lora_goes_on_from_no_other_s_state_and_has_not_its_title(

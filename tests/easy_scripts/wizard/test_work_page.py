@@ -142,6 +142,18 @@ def test_a_bug_is_one_sentence_and_the_log(start, monkeypatch):
     opened[0].unlink()
 
 
+def test_a_command_that_cannot_be_started_leaves_the_way_back_open(start, monkeypatch):
+    def refuse(*_):
+        raise OSError("no memory")
+
+    monkeypatch.setattr(work_page, "Child", refuse)
+    robot = start("long")
+    assert "This did not work." in robot.seen() and "no memory" in robot.seen()
+    assert "Open the log" in robot.seen() and "Close" in robot.seen()
+    robot.press("<Alt-b>")
+    assert robot.page.name == "save"
+
+
 def test_a_command_that_dies_without_a_word_is_a_failure(start):
     robot = start("long")
     robot.until(lambda: "of 300" in robot.seen())
