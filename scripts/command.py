@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from scripts.console import Console, silent
@@ -20,6 +20,7 @@ from scripts.core.channel import event_lines, listen, move_stdin
 from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control, Note, Problem, Report
 from scripts.core.files import LOG_FOLDER
+from scripts.core.signals import stop_by_signal
 
 DONE, MENDABLE, STOPPED, NO_MEMORY, BUG = 0, 1, 2, 3, 70
 Work = Callable[[Report, Control], None]
@@ -38,7 +39,10 @@ def run_command(name: str, work: Work, events: bool = False) -> int:
     main_process = int(os.environ.get("RANK", "0")) == 0
     log_path = _open_log(name)
     control = Control()
-    with _reporter(events, main_process, control) as report, _stop_by_signal(control, report):
+    with (
+        _reporter(events, main_process, control) as report,
+        stop_by_signal(control, partial(_tell_of_stop, report)),
+    ):
         if events and main_process:
             listen(control, move_stdin())
         try:
@@ -93,25 +97,10 @@ def _reporter(events: bool, main_process: bool, control: Control) -> Iterator[Re
             console.close()
 
 
-@contextmanager
-def _stop_by_signal(control: Control, report: Report) -> Iterator[None]:
-    """Let the first Ctrl+C (or SIGTERM) ask for a stop; the second ends the process at once."""
-
-    def ask(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        control.stop()
-        with suppress(RuntimeError):  # the signal came while something was being written
-            report(Note("Stopping as soon as the work in hand is saved. Asking again ends it at "
-                        "once, without saving."))  # fmt: skip
-
-    names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.signal(number, ask) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _tell_of_stop(report: Report) -> None:
+    with suppress(RuntimeError):  # the signal came while something was being written
+        report(Note("Stopping as soon as the work in hand is saved. Asking again ends it at once, "
+                    "without saving."))  # fmt: skip
 
 
 def _open_log(name: str) -> Path | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -35,6 +34,7 @@ from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Facts, Note, Problem, Step
 from scripts.core.files import LOG_FOLDER
+from scripts.core.signals import stop_by_signal
 from scripts.settings.import_config import Imported
 from scripts.settings.import_draft import Fate
 
@@ -159,14 +159,9 @@ def _ids(store: QueueStore, numbers: Sequence[int]) -> list[str]:
 def _run(store: QueueStore) -> int:
     control = Control()
 
-    def stop(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        control.stop()
+    def asked() -> None:
         print("Stopping: the bake in hand saves first; the rest stays in the queue.", flush=True)
 
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop)
     ran: list[Bake] = []
 
     def watch(bake: Bake, event: Event | None) -> None:
@@ -179,7 +174,8 @@ def _run(store: QueueStore) -> int:
                 f"  {event.done}/{event.total} steps, loss {event.loss:.4f}", end="\r", flush=True
             )
 
-    run_queue(store, watch, control)
+    with stop_by_signal(control, asked):
+        run_queue(store, watch, control)
     if control.stop_asked:
         return STOPPED_CODE
     print(f"Bakes that ran: {len(ran)}, of them done: {sum(b.state == DONE for b in ran)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -335,12 +336,13 @@ def broken(tmp_path, monkeypatch) -> Path:
 
     monkeypatch.setattr(command, "LOG_FOLDER", tmp_path / "logs")
     monkeypatch.setattr(command, "run_queue", fail)
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     return tmp_path / "logs"
 
 
 def test_an_error_of_ours_is_told_as_one_and_kept(store, capsys, broken):
+    before = signal.getsignal(signal.SIGINT)
     assert command.main(["run"], store) == 70
+    assert signal.getsignal(signal.SIGINT) is before, "the next one is asked to stop as ever"
     [log] = broken.iterdir()
     assert "ZeroDivisionError: ours" in log.read_text()
     assert f"This is an error of Easy LoRA; please send the log file {log}." in (
@@ -381,7 +383,6 @@ def test_configs_are_added_by_file_and_by_folder(store, tmp_path, monkeypatch, c
 def test_the_command_lists_changes_and_runs(store, stand_in, monkeypatch, capsys):
     monkeypatch.setattr(command, "run_queue",
                         lambda *arguments: run_queue(*arguments, stand_in))  # fmt: skip
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     assert command.main(["list"], store) == 0
     assert "empty" in capsys.readouterr().out
     add(store, "good", "bad")
@@ -400,7 +401,6 @@ def test_the_command_lists_changes_and_runs(store, stand_in, monkeypatch, capsys
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 def test_ctrl_c_stops_the_running_bake_safely(store, tmp_path, stand_in):
-    import signal
     import subprocess
 
     add(store, "long", "rest")
