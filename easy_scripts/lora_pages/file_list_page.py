@@ -135,8 +135,11 @@ class FileListPage(Page):
 
     def remove(self, path: str) -> None:
         """Take a file off the list; on the disk nothing happens."""
-        self.list_files([other for other in self.files if other != path])
+        self._take_off(path)
         self._add_button.focus_set()
+
+    def _take_off(self, path: str) -> None:
+        self.list_files([other for other in self.files if other != path])
 
     def list_files(self, files: list[str]) -> None:
         """Let the list be of these files."""
@@ -180,7 +183,7 @@ class FileListPage(Page):
         self._show(path)
         reason = self._unusable(path)
         if reason and path in self._from_folders:
-            self.list_files([other for other in self.files if other != path])
+            self._take_off(path)
             told = self._left_out.cget("text")
             line = self.texts("files.left_out", name=Path(path).name, reason=reason)
             self._left_out.configure(text=f"{told}\n{line}".strip())

@@ -9,7 +9,7 @@ from tkinter import ttk
 from easy_scripts.wizard.page import Page
 from easy_scripts.wizard.path_row import OUTPUT_FILE, PathRow
 from easy_scripts.wizard.theme import CAPTION
-from scripts.core.errors import SettingError, SettingErrors
+from scripts.core.errors import SettingError, SuiteError
 from scripts.core.files import as_safetensors
 
 
@@ -63,7 +63,7 @@ class SavePage(Page):
             child.destroy()
         try:
             results, left_out = self.results(), self.left_out()
-        except (SettingError, SettingErrors):  # in the middle of typing
+        except SuiteError:  # in the middle of typing
             return
         for path in results:
             exists, text = os.path.exists(path), path.name

@@ -97,15 +97,18 @@ def result_dtype(lora: LoraFile, save_precision: str | None) -> str:
 
 def plan_jobs(settings: ResizeSettings, report: Report) -> list[Job]:
     """The jobs of these settings, checked as far as headers tell. Raises SettingError."""
-    wanted = dict(_wanted(settings.model, _sizes(settings), report))
+    sizes = _sizes(settings)
+    wanted = dict(_wanted(settings.model, sizes, report))
     if not wanted:
         raise SettingError("model", "None of the LoRAs there can be brought to the size asked "
                            "for. Choose other files, or another size.")  # fmt: skip
-    several = sum(map(len, wanted.values())) > 1 or any(map(os.path.isdir, settings.model))
-    asked = len(settings.model) * len(_sizes(settings)) > 1
+    of_folder = any(map(os.path.isdir, settings.model))
+    asked = of_folder or len(settings.model) * len(sizes) > 1
+    several = of_folder or sum(map(len, wanted.values())) > 1
+    in_folder = _in_folder(settings.save_to, asked, several)
     jobs, taken = [], set()
     for path, sizes in wanted.items():
-        outputs = tuple(_output(settings.save_to, path, size, several, asked) for size in sizes)
+        outputs = tuple(_output(settings.save_to, path, size, in_folder) for size in sizes)
         for output in outputs:
             if output in taken:
                 raise SettingError("save_to", f"Two results would get the same name {output.name}. "
@@ -189,21 +192,24 @@ def _sizes(settings: ResizeSettings) -> tuple[Size, ...]:
     return tuple(dict.fromkeys(sizes))
 
 
-def _output(
-    save_to: Path | None, path: Path, size: Size, several: bool, asked_for_several: bool
-) -> Path:
-    """Where a result goes; a `save_to` without ending is a folder where several were asked for,
-    even if but one can be made."""
-    name = f"{path.stem}-{size.title}.safetensors"
-    if save_to is None:
-        return path.with_name(name)
-    is_file = save_to.suffix.lower() in WEIGHT_ENDINGS
-    if os.path.isdir(save_to) or ((several or asked_for_several) and not is_file):
-        return save_to / name
+def _in_folder(save_to: Path | None, asked_for_several: bool, several: bool) -> bool:
+    """Whether `save_to` is a folder for the results: also where but one of several asked for can be
+    made. Raises SettingError when it is a file, and several are made."""
+    if save_to is None or os.path.isdir(save_to):
+        return save_to is not None
+    if save_to.suffix.lower() not in WEIGHT_ENDINGS:
+        return asked_for_several
     if several:
         raise SettingError("save_to", f"Several files are made, and {save_to.name} is one file. "
                            "Give a folder.")  # fmt: skip
-    return as_safetensors(save_to)
+    return False
+
+
+def _output(save_to: Path | None, path: Path, size: Size, in_folder: bool) -> Path:
+    name = f"{path.stem}-{size.title}.safetensors"
+    if save_to is None:
+        return path.with_name(name)
+    return save_to / name if in_folder else as_safetensors(save_to)
 
 
 def _notes(lora: LoraFile) -> Iterator[str]:
