@@ -5,7 +5,6 @@ state, as several bakes may have the same name and folder."""
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from easy_scripts.bakes.kept import kept_bakes
 from easy_scripts.wizard.remembered import Memory
 from easy_scripts.wizard.window import Wizard
 from scripts.core.errors import SuiteError
+from scripts.core.saved_names import name_of_state
 
 PAUSED = "paused"
-STATE = re.compile(r"(.+?)(-\d{6}|-step\d{8})?-state")  # the names of states, with the LoRA's
 
 Paused = dict[str, Any]
 
@@ -50,8 +49,7 @@ def forget_paused(memory: Memory, state: str) -> None:
 
 def saved_as(state: str, name: Any) -> str:
     """The name under which the bake with this state saves: NAME-2 when `name` was taken."""
-    found = STATE.fullmatch(Path(state).name)
-    return found[1] if found else str(name or "")
+    return name_of_state(Path(state)) or str(name or "")
 
 
 def _entries(kept: Any) -> list[Paused]:

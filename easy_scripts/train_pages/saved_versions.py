@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from scripts.core.errors import SuiteError
 from scripts.core.safetensors_header import read_header
+from scripts.core.saved_names import NUMBERED
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ def saved_versions(result: Path) -> list[SavedVersion]:
     if not result.is_file():
         return []
     name, ending = re.escape(result.stem), re.escape(result.suffix)
-    pattern = re.compile(rf"{name}(-\d{{6}}|-step\d{{8}})?{ending}")
+    pattern = re.compile(rf"{name}{NUMBERED}?{ending}")
     paths = [path for path in result.parent.iterdir() if pattern.fullmatch(path.name)]
     paths.sort(key=lambda path: (path.stat().st_mtime, path == result))
     versions = [SavedVersion(path, _step_of(path)) for path in paths]

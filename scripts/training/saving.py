@@ -1,8 +1,4 @@
-"""When a LoRA or a state is saved, what it is called, and which older ones go.
-
-The names are those of sd-scripts: NAME.safetensors at the end, NAME-000002.safetensors after
-epoch 2, NAME-step00000500.safetensors after step 500; states the same with -state.
-"""
+"""When a LoRA or a state is saved, under which free name, and which older ones go."""
 
 from __future__ import annotations
 
@@ -21,6 +17,7 @@ import psutil
 from scripts.core.errors import SuiteError
 from scripts.core.events import Report, Saved
 from scripts.core.files import explain_os_error
+from scripts.core.saved_names import NUMBERED, STATE, epoch_stem, name_of_state, step_stem
 from scripts.settings.train import TrainSettings
 
 if TYPE_CHECKING:  # it imports torch, and the plan does without
@@ -28,16 +25,6 @@ if TYPE_CHECKING:  # it imports torch, and the plan does without
 
 
 TAGS_ENDING = "-tags.txt"
-
-
-def epoch_stem(name: str, epoch: int) -> str:
-    """The file name without its ending for a save after an epoch."""
-    return f"{name}-{epoch:06d}"
-
-
-def step_stem(name: str, step: int) -> str:
-    """The file name without its ending for a save after a step."""
-    return f"{name}-step{step:08d}"
 
 
 def free_output_name(settings: TrainSettings) -> str:
@@ -59,15 +46,12 @@ def _taken(settings: TrainSettings, name: str) -> bool:
     result = folder / f"{name}.{settings.save_model_as}"
     if result.exists() or _held_by_another(_mark(folder, name)):
         return True
-    stem, numbered = re.escape(name), r"(-\d{6}|-step\d{8})"
-
-    def fits(pattern: str, name: str) -> bool:
-        return re.fullmatch(pattern, name, re.IGNORECASE) is not None  # as Windows compares names
-
-    if settings.resume is not None and fits(f"{stem}{numbered}?-state", settings.resume.name):
+    own = settings.resume and name_of_state(settings.resume)
+    if own and own.lower() == name.lower():  # as Windows compares names
         return False
-    ending = rf"{numbered}(-state|\.{settings.save_model_as})|-state|{TAGS_ENDING}"
-    return any(fits(f"{stem}({ending})", entry.name) for entry in folder.iterdir())
+    ending = rf"{NUMBERED}({STATE}|\.{settings.save_model_as})|{STATE}|{TAGS_ENDING}"
+    pattern = re.compile(f"{re.escape(name)}({ending})", re.IGNORECASE)
+    return any(pattern.fullmatch(entry.name) for entry in folder.iterdir())
 
 
 def _mark(folder: Path, name: str) -> Path:
@@ -177,7 +161,7 @@ class Saver:
         self.report(Saved(str(lora)))
         if not (self.settings.save_state or with_state):
             return [lora]
-        state = folder / f"{stem}-state"
+        state = folder / f"{stem}{STATE}"
         self.write_state(state, position)
         self.report(Saved(str(state), what="state"))
         return [lora, state]
