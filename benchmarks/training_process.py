@@ -19,7 +19,6 @@ from unittest.mock import patch
 if TYPE_CHECKING:
     from scripts.core.events import Event
 
-SIDE = 256  # pixels
 DIM = 16
 PICTURES = 8
 
@@ -42,6 +41,7 @@ class Clock:
         """Do the work, remember how long it took, and give back its result."""
         begun, processor = time.perf_counter(), time.process_time()
         result = work()
+        wait_for_card()
         self.seconds.append(time.perf_counter() - begun)
         self.processor.append(time.process_time() - processor)
         return result
@@ -52,11 +52,12 @@ class Clock:
 
 
 def measure(
-    model: str, folder: str, precision: str, steps: int, beside_peft: bool, began: float
-) -> dict[str, Any]:
+    model: str, folder: str, precision: str, resolution: int, steps: int, beside_peft: bool,
+    began: float,
+) -> dict[str, Any]:  # fmt: skip
     """Train `steps` steps and one to warm up; the figures. `began`: when the process was started"""
     pictures = Path(folder) / "pictures"
-    draw_pictures(pictures / "1_shape")
+    draw_pictures(pictures / "1_shape", resolution)
     from scripts.core.events import Control
     from scripts.lora import base_hashes
     from scripts.settings.train import read_train_settings
@@ -65,7 +66,7 @@ def measure(
     settings, _ = read_train_settings(
         {
             "pretrained_model_name_or_path": model, "train_data_dir": pictures,
-            "output_dir": Path(folder) / "output", "resolution": SIDE, "network_dim": DIM,
+            "output_dir": Path(folder) / "output", "resolution": resolution, "network_dim": DIM,
             "optimizer_type": "AdamW", "learning_rate": 1e-4, "train_batch_size": 1,
             "max_train_steps": steps + 1, "mixed_precision": precision, "seed": 1,
             "cache_latents_to_disk": True,
@@ -136,17 +137,28 @@ class StageTimes:
         return last - first
 
 
-def draw_pictures(folder: Path) -> None:
+def wait_for_card() -> None:
+    """Wait until the graphics card, if there is one, has done what it was given."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def draw_pictures(folder: Path, side: int, count: int = PICTURES) -> None:
     """Coloured discs on coloured ground with captions; nothing is done if they are there."""
     if folder.exists():
         return
     from PIL import Image, ImageDraw
 
     folder.mkdir(parents=True)
-    for number in range(PICTURES):
-        picture = Image.new("RGB", (SIDE, SIDE), (30 * number, 255 - 30 * number, 128))
-        ImageDraw.Draw(picture).ellipse((20 + 9 * number, 40, 120 + 9 * number, 200), "white")
-        picture.save(folder / f"{number}.png")
+    for number in range(count):
+        green = 255 - 255 * number // count
+        picture = Image.new("RGB", (side, side), (255 * number // count, green, 128))
+        left = side * (1 + number / count) / 10
+        box = (left, 0.2 * side, left + 0.4 * side, 0.8 * side)
+        ImageDraw.Draw(picture).ellipse(box, "white")
+        picture.save(folder / f"{number}.png", compress_level=1)
         (folder / f"{number}.txt").write_text(f"a white disc, number {number}", encoding="utf-8")
 
 

@@ -1,10 +1,11 @@
 """Measure start-up, a training step and memory on a full-size model, beside peft's layers.
 
-    python -m benchmarks.training_step [--model FILE] [--precision no|bf16] [--steps N]
-                                       [--threads N]
+    python -m benchmarks.training_step [--model FILE] [--precision no|fp16|bf16] [--steps N]
+                                       [--resolution PIXELS] [--threads N]
 
 Two fresh processes are measured one after the other (`benchmarks.training_process`), both with
-Stable Diffusion 1.5 at 256 x 256 pixels, batch 1, dim 16, text encoder and U-Net trained by AdamW:
+Stable Diffusion 1.5, batch 1, dim 16, text encoder and U-Net trained by AdamW, on the graphics card
+if there is one:
 
 1. A training by the engine: seconds from the start of the process to the first step, with eight
    pictures to encode; seconds per step, and the most memory that the process ever held.
@@ -57,12 +58,12 @@ def main() -> int:
         model = _random_model()
     figures: dict[str, Any] = {
         "model": model.name, "precision": given.precision, "threads": given.threads,
-        "steps": given.steps, "load": _load(),
+        "resolution": given.resolution, "steps": given.steps, "load": _load(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         task = {
             "model": str(model.resolve()), "folder": folder, "precision": given.precision,
-            "steps": given.steps,
+            "resolution": given.resolution, "steps": given.steps,
         }  # fmt: skip
         figures |= measure_in_child(task | {"beside_peft": False}, given.threads)
         figures |= measure_in_child(task | {"beside_peft": True}, given.threads)
@@ -78,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", type=Path, help="a base model; by default a random one is made")
-    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="by default no")
+    parser.add_argument("--precision", choices=("no", "fp16", "bf16"), default="no",
+                        help="by default no")  # fmt: skip
+    parser.add_argument("--resolution", type=int, default=256, help="by default 256")
     parser.add_argument("--steps", type=int, default=10, help="how many steps to measure")
     parser.add_argument("--threads", type=int, default=os.cpu_count(),
                         help="threads of torch; by default one for each core")  # fmt: skip
@@ -113,7 +116,8 @@ def measure_in_child(task: dict[str, Any], threads: int) -> dict[str, Any]:
 
 def print_table(figures: dict[str, Any]) -> None:
     """The figures for people."""
-    print("{model}, precision {precision}, {threads} threads, load {load}".format(**figures))
+    print("{model} at {resolution}, precision {precision}, {threads} threads, load {load}"
+          .format(**figures))  # fmt: skip
     for title, key, form in ROWS:
         value = figures.get(key)
         if value is not None:

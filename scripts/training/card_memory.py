@@ -15,7 +15,9 @@ class CardMemory:
     """What this process has of a card, as torch's allocator and the driver tell it."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        # The device of a single process has no number, which not every call accepts.
+        number = torch.cuda.current_device() if device.index is None else device.index
+        self._device = torch.device("cuda", number)
 
     def free_unused(self) -> None:
         """Give back what no tensor uses, and count the most reserved anew from here."""

@@ -1,0 +1,211 @@
+"""What only a graphics card can show. Skipped where there is none, also in .ci/run."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+from safetensors.torch import load_file
+from watched_training import settings_for
+
+from scripts.core.errors import Cancelled, SuiteError
+from scripts.core.events import Control, Note
+from scripts.practice import bake as practice
+from scripts.training import loop, start, trial
+from scripts.training.batch_search import FITS
+from scripts.training.optimizer_choice import ENTRIES, TABLE
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
+
+EIGHT_BIT = [entry.name for entry in TABLE if entry.stand_in]
+STAND_IN = "does not run on this machine"
+
+
+@contextmanager
+def cpu_only():
+    """As on a machine without a card."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def every_loss(monkeypatch):
+    """The loss of each step, in order."""
+    found, take_step = [], loop.take_step
+
+    def spy(*arguments):
+        loss = take_step(*arguments)
+        found.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(loop, "take_step", spy)
+    return found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mixed_precision": "bf16"},
+        {"mixed_precision": "fp16"},
+        {"mixed_precision": "fp16", "optimizer_type": "AdamW8bit"},
+        {"mixed_precision": "no", "fp8_base": True},
+        {"mixed_precision": "bf16", "full_bf16": True},
+    ],
+    ids=str,
+)
+def test_the_practice_bake_teaches_the_concept(tmp_path, monkeypatch, values):
+    monkeypatch.setattr(start, "CACHE_FOLDER", tmp_path / "cache")
+    settings = {**practice.SETTINGS, **values}
+    monkeypatch.setattr(practice, "SETTINGS", settings)
+    events = []
+    shares = practice.bake(tmp_path / "practice", events.append, Control())
+    told = "\n".join(event.text for event in events if isinstance(event, Note))
+    print(shares, events[-1].seconds, told)
+    assert shares.good
+    assert torch.cuda.get_device_name() in told and STAND_IN not in told
+
+
+@pytest.mark.parametrize("name", EIGHT_BIT)
+def test_8_bit_optimisers_train_as_their_ordinary_ones(run_training, every_loss, name):
+    values = {"max_train_steps": 20, "network_dim": 64,
+              "learning_rate": 1e-3 if "Lion" in name else 1e-2}  # fmt: skip
+    trained = run_training(optimizer_type=name, output_name="eight", **values)
+    assert STAND_IN not in trained.notes()
+    eight = list(every_loss)
+    every_loss.clear()
+    stand_in = ENTRIES[name.lower()].stand_in
+    run_training(optimizer_type=stand_in, output_name="ordinary", **values)
+    print(name, eight[-1], every_loss[-1])
+    assert eight == pytest.approx(every_loss, rel=0.05)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in TABLE])
+def test_every_optimiser_trains_on_the_card(run_training, name):
+    trained = run_training(optimizer_type=name, network_dim=16, max_train_steps=5)
+    ups = [tensor for key, tensor in trained.state().items() if "lora_up" in key]
+    assert all(bool(torch.isfinite(up).all()) for up in ups)
+    assert any(up.abs().max() > 0 for up in ups)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"network_train_unet_only": True},
+        {"optimizer_type": "AdamW8bit", "network_dim": 64},
+        {"optimizer_type": "Adafactor"},
+        {"optimizer_type": "Prodigy"},
+        {"gradient_checkpointing": True},
+        {"fp8_base": True},
+        {"min_snr_gamma": 5, "noise_offset": 0.1, "ip_noise_gamma": 0.1},
+        {"loss_type": "huber", "scale_weight_norms": 1.0},
+        {"network_dropout": 0.1, "rank_dropout": 0.1, "module_dropout": 0.1, "conv_dim": 2},
+        {"gradient_accumulation_steps": 2, "clip_skip": 2, "max_token_length": 150},
+        {"cache_latents": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_step_never_waits_for_the_card(run_training, monkeypatch, precision, values):
+    take_step, taken, waited = loop.take_step, [], []
+
+    def watched(*arguments):
+        taken.append(1)
+        if len(taken) < 4:  # the first ones choose kernels and make optimiser states
+            return take_step(*arguments)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return take_step(*arguments)
+        except RuntimeError as error:
+            if "synchroniz" not in str(error):
+                raise
+            waited.append(traceback.format_exc())
+            raise
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "take_step", watched)
+    with suppress(RuntimeError):
+        run_training(max_train_steps=6, mixed_precision=precision, **values)
+    assert not waited, waited[0]
+    assert len(taken) == 6
+
+
+@pytest.mark.parametrize("precision", ["no", "fp16", "bf16"])
+def test_a_training_that_goes_on_ends_as_the_unbroken_one(run_training, tmp_path, precision):
+    values = {"max_train_steps": 9, "mixed_precision": precision, "train_batch_size": 1}
+    whole = run_training(output_name="whole", **values)
+    control, take_step, taken = Control(), loop.take_step, []
+
+    def stopping(*arguments):
+        taken.append(1)
+        if len(taken) == 5:
+            control.stop()
+        return take_step(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "take_step", stopping)
+        with pytest.raises(Cancelled):
+            run_training(control, output_name="part", **values)
+    (state,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    resumed = run_training(output_name="part", resume=state, **values)
+    ours, theirs = load_file(resumed.path), load_file(whole.path)
+    assert ours.keys() == theirs.keys()
+    apart = max((ours[key].float() - theirs[key].float()).abs().max().item() for key in ours)
+    print("largest difference", apart)
+    assert apart < (1e-5 if precision == "no" else 1e-2)
+
+
+def test_too_little_memory_is_a_sentence_that_says_what_to_change(run_training):
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 20e6) / total)
+    try:
+        with pytest.raises(SuiteError, match=r"graphics card ran out of memory.*checkpointing"):
+            run_training(resolution=512, max_bucket_reso=512, train_batch_size=4)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    run_training()  # nothing is left over
+
+
+def test_a_trial_measures_memory_and_looks_for_the_largest_batch(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "CACHE_FOLDER", tmp_path / "cache")
+    facts = trial.run_trial(settings_for(tmp_path), lambda event: None, Control())
+    print(facts)
+    assert facts["device"].startswith(torch.cuda.get_device_name())
+    assert 0 < facts["memory_bytes"] < 2e9
+    assert facts["largest_batch"] == 4 and all(one["verdict"] == FITS for one in facts["tried"])
+
+
+def test_a_step_tells_the_memory_of_the_card(run_training):
+    last = run_training().of("step")[-1]
+    print(last)
+    assert 0 < last.memory_bytes < last.card_used <= last.card_bytes
+    assert last.card_bytes == torch.cuda.get_device_properties(0).total_memory
+    assert last.alarm is None
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler_a", "k_dpm_2", "dpmsolver++"])
+def test_a_preview_is_the_picture_that_a_processor_draws(run_training, tmp_path, sampler):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat --w 64 --h 64 --s 8 --d 3\n")
+    values = {"sample_prompts": prompts, "sample_at_first": True, "mixed_precision": "no",
+              "sample_sampler": sampler}  # fmt: skip
+    drawn = []
+    run_training(output_name="card", **values)
+    with cpu_only():
+        run_training(output_name="cpu", **values)
+    for name in ("card", "cpu"):
+        first = sorted((tmp_path / "out" / "sample").glob(f"{name}*.png"))[0]
+        drawn.append(np.asarray(Image.open(first).convert("RGB"), dtype=float))
+    apart = np.abs(drawn[0] - drawn[1]).mean()
+    print("mean difference of 255:", apart)
+    assert apart < 2
