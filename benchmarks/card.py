@@ -1,11 +1,11 @@
 """Measure trainings on a graphics card: time and memory of a step, and the largest batch.
 
-    python -m benchmarks.card [--only NAME ...] [--model FILE] [--sdxl FILE]
+    python -m benchmarks.card [--only NAME ...] [--model FILE] [--sdxl FILE] [--pictures N]
 
 Each job is a process of its own, `python -m scripts.train --trial`, as the wizard starts it; the
-job "bake" is a whole training of sixty steps beside its trial. Without files of models random ones
-are made (`benchmarks.random_model`). Prints a line for each job as it ends, and at last one line
-of JSON.
+job "bake" is a whole training of sixty steps beside its trial. The trial looks for the largest batch
+up to the number of pictures, 32 by default. Without files of models random ones are made
+(`benchmarks.random_model`). Prints a line for each job as it ends, and at last one line of JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from benchmarks.training_process import draw_pictures
 from benchmarks.whole_process import apart
 from scripts.core.files import CACHE_FOLDER, PROJECT_FOLDER
 
-PICTURES = 32
 SD1: dict[str, Any] = {"family": "sd1", "resolution": 512, "train_batch_size": 1}
 SDXL = {
     "family": "sdxl", "resolution": 1024, "train_batch_size": 1, "network_train_unet_only": True,
@@ -57,6 +56,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=[*JOBS, "bake"], default=[*JOBS, "bake"])
     parser.add_argument("--model", type=Path, help="a base model of SD1.x")
     parser.add_argument("--sdxl", type=Path, help="a base model of SDXL")
+    parser.add_argument("--pictures", type=int, default=32, help="by default 32")
     given = parser.parse_args()
     models = {"sd1": given.model, "sdxl": given.sdxl}
     figures = {}
@@ -67,18 +67,18 @@ def main() -> int:
             models[family] = models[family] or apart(
                 random_model, CACHE_FOLDER / "benchmarks", family
             )
-            values = settings(job, models[family], Path(folder))
+            values = settings(job, models[family], Path(folder), given.pictures)
             figures[name] = bake(values) if name == "bake" else trial(values)
             print(f"{name:24} {in_words(figures[name])}", flush=True)
     print(json.dumps(figures))
     return 0
 
 
-def settings(job: dict[str, Any], model: Path, folder: Path) -> dict[str, Any]:
+def settings(job: dict[str, Any], model: Path, folder: Path, count: int) -> dict[str, Any]:
     """All settings of a job, with pictures of its size."""
     side = job["resolution"]
     pictures = folder / f"pictures-{side}"
-    draw_pictures(pictures / "1_disc", side, PICTURES)
+    draw_pictures(pictures / "1_disc", side, count)
     return {
         "pretrained_model_name_or_path": str(model.resolve()), "train_data_dir": str(pictures),
         "output_dir": str(folder / "output"), "network_dim": 16, "network_alpha": 8,

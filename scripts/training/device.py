@@ -75,6 +75,9 @@ def make_accelerator(formats: Formats) -> Accelerator:
     # accelerate keeps the first training's precision for the whole process; a second training in
     # the same process may use another.
     AcceleratorState._reset_state()
+    # Of torch's ways to compute attention, cuDNN's, which it prefers on an H100, has given wrong
+    # gradients there (pytorch/pytorch#150700, #139298, #196678). The others are as fast.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=24))  # others wait for previews
     return Accelerator(
         mixed_precision=formats.mixed_precision,

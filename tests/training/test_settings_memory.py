@@ -204,6 +204,12 @@ def test_attention_is_always_sdpa(watch, name):
     assert processors == {AttnProcessor2_0}
 
 
+def test_attention_is_never_left_to_cudnn(run_training):
+    torch.backends.cuda.enable_cudnn_sdp(True)  # as torch has it
+    run_training(max_train_steps=1)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 @pytest.fixture
 def encoders_seen(monkeypatch):
     """Weak references to every text encoder of trainings in this test."""
