@@ -3,8 +3,8 @@
     python -m benchmarks.card [--only NAME ...] [--model FILE] [--sdxl FILE] [--pictures N]
 
 Each job is a process of its own, `python -m scripts.train --trial`, as the wizard starts it; the
-job "bake" is a whole training of sixty steps beside its trial. A trial looks for the largest batch up
-to the number of pictures, by default 32. Without files of models random ones are made
+job "bake" is a whole training of sixty steps beside its trial. A trial looks for the largest batch
+up to the number of pictures, by default 32. Without files of models random ones are made
 (`benchmarks.random_model`). Prints a line for each job as it ends, and at last one line of JSON.
 """
 
