@@ -13,9 +13,12 @@ W + ratio·(W' - W) is stored.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +47,7 @@ PIECE, LEAST_ROWS = 1 << 18, 64  # numbers of a weight at a time: what fits into
 COPIED_AT_ONCE = 1 << 20  # bytes: what fits into the cache
 LONGEST_COPY = 1 << 24  # bytes for one thread, so that none waits for another, and a stop is heard
 PAUSE = 0.03  # seconds between two flushes to the disk
+CANNOT_RESERVE = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EINTR)
 
 Changes = list[tuple[CheckpointModule, Sequence[Part]]]  # of one tensor of the checkpoint
 
@@ -121,7 +125,7 @@ def write_checkpoint(
     shift = len(start) - header.data_start
     with path.open("wb") as target:
         target.write(start)
-        target.truncate(header.file_size + shift)
+        _reserve(target, header.file_size + shift)
 
     def work(span: _Span) -> None:
         with _open(base) as source, path.open("rb+", buffering=0) as target:
@@ -135,6 +139,22 @@ def write_checkpoint(
     with _flushed_meanwhile(path):
         for _ in in_threads(work, _spans(header, changes), "Merging the weights", report, control):
             pass
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Give the file its size and, on Linux, its place on the disk at once: finding one for each
+    piece would hold up the threads. os.posix_fallocate writes into every block where the file
+    system cannot do it; here the pieces then find their places.
+
+    Raises OSError, also when the disk is too full.
+    """
+    file.truncate(size)
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.fallocate(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(size)):
+            error = ctypes.get_errno()
+            if error not in CANNOT_RESERVE:
+                raise OSError(error, os.strerror(error))
 
 
 @contextmanager

@@ -7,8 +7,10 @@ import errno
 import io
 import json
 import os
+import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -264,6 +266,25 @@ def test_a_disk_that_gets_full_leaves_the_older_file(where, tmp_path, monkeypatc
     assert len(calls) > (100 if where == "write" else 0)
     assert [path.name for path in tmp_path.iterdir()] == [older.name]
     assert older.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a file its place at once")
+def test_the_result_has_its_place_on_the_disk_before_it_is_written(tmp_path, monkeypatch):
+    with (tmp_path / "file").open("wb") as file:
+        checkpoint_writer._reserve(file, 1 << 20)
+        status = os.fstat(file.fileno())
+        assert status.st_size == 1 << 20 and status.st_blocks * 512 >= 1 << 20
+        with pytest.raises(OSError, match=r"File too large|No space left"):
+            checkpoint_writer._reserve(file, 1 << 60)
+
+    failed = SimpleNamespace(fallocate=lambda *_: -1)
+    monkeypatch.setattr(checkpoint_writer.ctypes, "CDLL", lambda *_, **__: failed)
+    monkeypatch.setattr(checkpoint_writer.ctypes, "get_errno", lambda: errno.ENOSPC)
+    with pytest.raises(SuiteError, match=r"The disk is full: merged\.safetensors"):
+        merge(models=[LORA], sd_model=SD1, save_to=tmp_path / "merged")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr(checkpoint_writer.ctypes, "get_errno", lambda: errno.EOPNOTSUPP)
+    merge(models=[LORA], sd_model=SD1, save_to=tmp_path / "merged")
 
 
 def test_a_base_that_goes_is_told_of_and_not_the_result(tmp_path, monkeypatch):
