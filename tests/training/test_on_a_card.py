@@ -11,11 +11,13 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
-from watched_training import settings_for
+from watched_training import TINY_SD15, settings_for
 
 from scripts.core.errors import Cancelled, SuiteError
-from scripts.core.events import Control, Note
+from scripts.core.events import Control, Note, Preview
+from scripts.drawing.versions import draw_versions
 from scripts.practice import bake as practice
+from scripts.settings.draw_versions import read_draw_settings
 from scripts.settings.train import read_train_settings
 from scripts.training import loop, start, trial
 from scripts.training.batch_search import FITS
@@ -180,6 +182,19 @@ def test_every_optimiser_trains_on_the_card(run_training, name):
         {"fp8_base": True},
         {"min_snr_gamma": 5, "noise_offset": 0.1, "ip_noise_gamma": 0.1},
         {"loss_type": "huber", "scale_weight_norms": 1.0},
+        {
+            "multires_noise_iterations": 6,
+            "noise_offset": 0.1,
+            "adaptive_noise_scale": 0.1,
+            "debiased_estimation_loss": True,
+        },
+        {
+            "zero_terminal_snr": True,
+            "v_parameterization": True,
+            "loss_type": "smooth_l1",
+            "scale_v_pred_loss_like_noise_pred": True,
+            "weighted_captions": True,
+        },
         {"network_dropout": 0.1, "rank_dropout": 0.1, "module_dropout": 0.1, "conv_dim": 2},
         {"gradient_accumulation_steps": 2, "clip_skip": 2, "max_token_length": 150},
     ],
@@ -283,3 +298,25 @@ def test_a_preview_is_the_picture_that_a_processor_draws(run_training, tmp_path,
     apart = np.abs(drawn[0] - drawn[1]).mean()
     print("mean difference of 255:", apart)
     assert apart < 2
+
+
+def test_a_drawn_version_is_the_picture_that_a_processor_draws(run_training, tmp_path):
+    lora = run_training(max_train_steps=5, network_dim=16, conv_dim=4).path
+    values = {"model": TINY_SD15, "loras": [lora], "strengths": [0, 1], "prompts": ["a cat"],
+              "width": 64, "height": 64, "steps": 8, "guidance": 3, "seed": 1,
+              "mixed_precision": "no"}  # fmt: skip
+
+    def draw(folder):
+        events = []
+        settings, _ = read_draw_settings({**values, "save_to": folder})
+        draw_versions(settings, events.append, Control())
+        paths = [event.path for event in events if isinstance(event, Preview)]
+        return [np.asarray(Image.open(path).convert("RGB"), dtype=float) for path in paths]
+
+    ours = draw(tmp_path / "card")
+    with cpu_only():
+        theirs = draw(tmp_path / "cpu")
+    assert len(ours) == len(theirs) == 2 and np.abs(theirs[0] - theirs[1]).mean() > 2
+    for mine, true in zip(ours, theirs, strict=True):
+        print("mean difference of 255:", np.abs(mine - true).mean())
+        assert np.abs(mine - true).mean() < 1
