@@ -180,14 +180,10 @@ def test_every_optimiser_trains_on_the_card(run_training, name):
         {"optimizer_type": "AdamW8bit", "network_dim": 64},
         {"gradient_checkpointing": True},
         {"fp8_base": True},
-        {"min_snr_gamma": 5, "noise_offset": 0.1, "ip_noise_gamma": 0.1},
+        {"min_snr_gamma": 5, "ip_noise_gamma": 0.1},
+        {"noise_offset": 0.1, "adaptive_noise_scale": 0.1},
         {"loss_type": "huber", "scale_weight_norms": 1.0},
-        {
-            "multires_noise_iterations": 6,
-            "noise_offset": 0.1,
-            "adaptive_noise_scale": 0.1,
-            "debiased_estimation_loss": True,
-        },
+        {"multires_noise_iterations": 6, "debiased_estimation_loss": True},
         {
             "zero_terminal_snr": True,
             "v_parameterization": True,
