@@ -17,8 +17,8 @@ from easy_scripts.launcher.handover import open_window, run_module
 from easy_scripts.launcher.judge import Judgement, State, judge
 from easy_scripts.launcher.project import Project, dated_version
 from scripts.core.errors import SuiteError
+from scripts.core.exit_codes import BUG, DONE, MENDABLE, STOPPED
 
-MENDABLE, STOPPED, BUG = 1, 2, 70
 HELP_FLAGS = ("-h", "--help")
 # pytest-xdist: one process more than there are cores, as tests of windows wait much, but no more
 # than the memory of a PC is enough for.
@@ -171,7 +171,7 @@ def run_in_environment(
             print(_help_before_setup(verb, judgement))
             return 0
         code = _set_up(project, judgement, extra, window)
-        if code != setup_command.DONE:
+        if code != DONE:
             return code
         judgement = judge(project, extra)
     if window_alone:

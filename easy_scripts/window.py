@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from easy_scripts.wizard.catalogue import Catalogue
 from scripts.core.declare import declarations
 from scripts.core.errors import SuiteError
+from scripts.core.exit_codes import MENDABLE
 
 if TYPE_CHECKING:
     from easy_scripts.wizard.window import Plan
 
-MENDABLE = 1
 NO_TK = (
     "The windows cannot be shown, because this Python has no Tk. On Debian and Ubuntu run "
     '"sudo apt install python3-tk"; elsewhere install Python from python.org. {advice}'

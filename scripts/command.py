@@ -1,8 +1,4 @@
-"""The frame around every command: report, log, requests to stop, errors and exit codes.
-
-Exit codes: 0 done, 1 the user can mend it, 2 stopped by the user, 3 too little memory, 70 a bug of
-ours.
-"""
+"""The frame around every command: report, log, requests to stop, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -19,10 +15,10 @@ from scripts.console import Console, silent
 from scripts.core.channel import event_lines, listen, move_stdin
 from scripts.core.errors import Cancelled, SettingError, SettingErrors, SuiteError
 from scripts.core.events import Control, Note, Problem, Report
+from scripts.core.exit_codes import BUG, DONE, MENDABLE, NO_MEMORY, STOPPED
 from scripts.core.files import LOG_FOLDER
 from scripts.core.signals import stop_by_signal
 
-DONE, MENDABLE, STOPPED, NO_MEMORY, BUG = 0, 1, 2, 3, 70
 Work = Callable[[Report, Control], None]
 
 log = logging.getLogger(__name__)

@@ -35,8 +35,8 @@ from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Problem, Report, Stage
+from scripts.core.exit_codes import DONE, MENDABLE, STOPPED
 
-DONE, MENDABLE, STOPPED = 0, 1, 2
 PROCESSOR = " To use the processor instead, run: python -m easy_scripts setup --kind cpu"
 OBEY_EVERY = 0.1  # seconds between looks whether the window asked to stop
 

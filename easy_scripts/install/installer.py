@@ -22,9 +22,9 @@ from easy_scripts.install.installer_entries import make_entries
 from easy_scripts.install.installer_files import LIST, default_folder, notices, payload, unpack
 from easy_scripts.install.installer_start import start_setup
 from scripts.core.errors import SuiteError
+from scripts.core.exit_codes import BUG, DONE, MENDABLE
 
 LOG = "EasyLoRA-Setup.log"
-DONE, MENDABLE, BUG = 0, 1, 70
 
 
 def log_path(folder: Path) -> Path:

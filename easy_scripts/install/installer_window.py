@@ -20,8 +20,8 @@ from easy_scripts.launcher.project import dated_version
 from easy_scripts.wizard.catalogue import Catalogue, split_access_key
 from easy_scripts.wizard.plain_look import PlainLook
 from easy_scripts.wizard.screen import open_root, show_in_front
+from scripts.core.exit_codes import DONE, MENDABLE
 
-DONE, MENDABLE = 0, 1
 POLL = 50  # milliseconds
 WIDTH = 560  # logical pixels
 

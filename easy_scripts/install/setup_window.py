@@ -35,11 +35,11 @@ from easy_scripts.wizard.screen import open_root, show_in_front
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Note, Problem, Stage
+from scripts.core.exit_codes import DONE, STOPPED
 
 POLL = 50  # milliseconds
 WIDTH = 560  # logical pixels
 LOG_LINES = 500
-DONE, STOPPED = 0, 2
 
 
 class SetupWindow:

@@ -19,11 +19,11 @@ from easy_scripts.wizard.child import Child, Ended
 from easy_scripts.wizard.heard import heard
 from easy_scripts.wizard.window import Wizard
 from scripts.core.events import Facts, Problem
+from scripts.core.exit_codes import MENDABLE
 
 INSPECT_LORA = "scripts.inspect_lora"
 AT_ONCE = 2
 POLL = 40  # milliseconds
-MENDABLE = 1  # the exit code of a command that found something wrong with the file
 
 log = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ from easy_scripts.queue.store import (
     QueueStore,
     configs_in,
 )
+from scripts.core import exit_codes
 from scripts.core.channel import event_lines, listen
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Facts, Note, Problem, Step
@@ -39,7 +40,6 @@ from scripts.settings.import_config import Imported
 from scripts.settings.import_draft import Fate
 
 ON_NUMBERS = ("remove", "duplicate", "hold", "let_go", "again")
-DONE_CODE, MENDABLE, STOPPED_CODE, BUG = 0, 1, 2, 70
 BUG_LOG = "train-queue"  # the window of the training opens the newest train-*.log
 
 
@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None, store: QueueStore | None = None) -> 
         return _do(options, store or QueueStore(options.folder or QUEUE_FOLDER))
     except SuiteError as error:
         sys.stderr.write(f"{error}\n")
-        return MENDABLE
+        return exit_codes.MENDABLE
     except Exception:  # noqa: BLE001 - the one place where a bug of ours ends up
         sys.stderr.write(f"{tell_bug(LOG_FOLDER, BUG_LOG)}\n")
-        return BUG
+        return exit_codes.BUG
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,7 +95,7 @@ def _do(options: argparse.Namespace, store: QueueStore) -> int:
         store.pause(options.verb == "pause")
     elif options.verb == "clear":
         print(f"Taken out: {store.clear()}.")
-        return DONE_CODE
+        return exit_codes.DONE
     else:
         for bake_id in _ids(store, options.numbers):
             getattr(store, options.verb)(bake_id)
@@ -104,14 +104,14 @@ def _do(options: argparse.Namespace, store: QueueStore) -> int:
 
 def _add(paths: Sequence[Path], store: QueueStore) -> int:
     """Add all that can be; one that cannot is told and does not keep out the others."""
-    code = DONE_CODE
+    code = exit_codes.DONE
     for path in paths:
         for config in configs_in(path):
             try:
                 imported = store.add_file(config)
             except SuiteError as error:
                 sys.stderr.write(f"{config}: {error}\n")
-                code = MENDABLE
+                code = exit_codes.MENDABLE
                 continue
             print(f"Added {config.name}. {_worth_knowing(imported)}")
     return code
@@ -129,14 +129,14 @@ def _list(store: QueueStore, as_json: bool) -> int:
     queue = store.read()
     if as_json:
         print(json.dumps(dataclasses.asdict(queue), indent=2))
-        return DONE_CODE
+        return exit_codes.DONE
     if not queue.bakes:
         print("The queue is empty. Add a config: python -m easy_scripts queue add run.json")
     for number, bake in enumerate(queue.bakes, start=1):
         print(f"{number:3}. {_line(bake)}")
     if queue.paused:
         print("The queue is paused: go_on lets it go on.")
-    return DONE_CODE
+    return exit_codes.DONE
 
 
 def _line(bake: Bake) -> str:
@@ -177,9 +177,9 @@ def _run(store: QueueStore) -> int:
     with stop_by_signal(control, asked):
         run_queue(store, watch, control)
     if control.stop_asked:
-        return STOPPED_CODE
+        return exit_codes.STOPPED
     print(f"Bakes that ran: {len(ran)}, of them done: {sum(b.state == DONE for b in ran)}.")
-    return MENDABLE if any(bake.state == FAILED for bake in ran) else DONE_CODE
+    return exit_codes.MENDABLE if any(bake.state == FAILED for bake in ran) else exit_codes.DONE
 
 
 def _run_for_a_window(store: QueueStore) -> int:
@@ -204,14 +204,14 @@ def _run_for_a_window(store: QueueStore) -> int:
             run_queue(store, watch, control)
         except SuiteError as error:
             report(Problem(str(error)))
-            return MENDABLE
+            return exit_codes.MENDABLE
         except Exception:  # noqa: BLE001 - as in `main`, and the window shows it
             report(Problem(tell_bug(LOG_FOLDER, BUG_LOG)))
-            return BUG
+            return exit_codes.BUG
         if control.stop_asked:
-            return STOPPED_CODE
+            return exit_codes.STOPPED
         report(Done(results[-1]))
-        return DONE_CODE
+        return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ from typing import Any
 
 from easy_scripts.queue.store import DONE, FAILED, RUNNING, STOPPED, Bake, QueueStore
 from easy_scripts.wizard.child import Child, Ended, LogLine
+from scripts.core import exit_codes
 from scripts.core.errors import SuiteError
 from scripts.core.events import Control, Done, Event, Note, Problem, Saved
 from scripts.core.files import write_text
 
 COMMAND = "scripts.train"
 SECONDS_BETWEEN_LOOKS = 0.1
-EXIT_DONE, MENDABLE, EXIT_STOPPED = 0, 1, 2
 
 Watch = Callable[[Bake, Event | None], None]
 
@@ -92,7 +92,7 @@ def _run_one(store: QueueStore, bake: Bake, watch: Watch, control: Control, comm
             watch(bake, Note("This bake begins anew, as what was saved of it cannot be read: "
                              f"{before}.", warning=True))  # fmt: skip
         outcome, code = follow(bake.settings)
-    state = {EXIT_DONE: DONE, EXIT_STOPPED: STOPPED}.get(code, FAILED)
+    state = {exit_codes.DONE: DONE, exit_codes.STOPPED: STOPPED}.get(code, FAILED)
     if state == FAILED and outcome.error is None:
         outcome.error = (
             f"The training ended unexpectedly (code {code}). {outcome.last_line}".strip()
@@ -120,7 +120,7 @@ def _train(
         outcome.error = str(error)
     finally:
         config.unlink(missing_ok=True)
-    return outcome, MENDABLE
+    return outcome, exit_codes.MENDABLE
 
 
 def _follow(
