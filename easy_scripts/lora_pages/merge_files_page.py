@@ -20,9 +20,13 @@ UNKNOWN_FAMILY = "sd1"  # whose blocks are meant when no file tells what it is f
 
 @dataclass
 class MergeFindings(Findings):
-    """`family`: that of the LoRAs chosen, as far as it is known; written by the page of files."""
+    """What is known of the LoRAs chosen; written by the page of files.
+
+    `family`: what they are for, "" where none tells. `dora`: the name of a DoRA among them.
+    """
 
     family: str = ""
+    dora: str = ""
 
 
 class MergeFilesPage(FileListPage):
@@ -124,9 +128,11 @@ class MergeFilesPage(FileListPage):
         if not any(self.strengths()):
             return self.texts("merge.all_zero")
         families: dict[str, list[str]] = {}
-        self.wizard.facts.forget("family")
+        self.wizard.facts.forget("family", "dora")
         for path in self.files:
             facts = self.reader.ask(path).facts
+            if "dora" in facts.get("network_types", ()):
+                self.wizard.facts.dora = Path(path).name
             if facts.get("family"):
                 families.setdefault(facts["family_title"], []).append(Path(path).name)
                 self.wizard.facts.family = facts["family"]

@@ -77,9 +77,13 @@ class MergeTargetPage(Page):
             self.answers["sd_model"] = self._checkpoint
 
     def check(self) -> bool:
-        """A whole model needs one to start from."""
+        """A whole model needs one to start from, and a DoRA needs a whole model."""
         if self._target.get() == CHECKPOINT and not self.answers["sd_model"]:
             self.show_error("sd_model", self.texts("merge_target.needed"))
+            return False
+        if self._target.get() == LORA and self.wizard.facts.dora:
+            dora = self.wizard.facts.dora
+            self.show_error("new_rank", self.texts("merge_target.dora", name=dora))
             return False
         return super().check() and self.info.check() and self._fits()
 

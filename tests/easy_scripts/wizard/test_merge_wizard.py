@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tool_hands import LORA, TINY_LORA, finish, given, known
+from tool_hands import LORA, TINY_LORA, finish, given, known, write_dora
 
 from easy_scripts import merge
 from scripts.core.safetensors_header import read_header
@@ -121,6 +121,32 @@ def test_strengths_stay_with_their_files(open_robot, loras):
     assert page.strengths() == [0.9, pytest.approx(1 / 3, abs=1e-4)]
     page.add([str(loras[0])])
     assert page.strengths()[0] == 0.9 and len(page.strengths()) == 3
+
+
+def test_a_dora_is_built_into_a_whole_model_only(open_robot, tiny_sd15, tmp_path):
+    base = Path(shutil.copy(tiny_sd15, tmp_path / "base.safetensors"))
+    dora, plain = write_dora(tmp_path / "hero.safetensors"), tmp_path / "plain.safetensors"
+    shutil.copy(TINY_LORA, plain)
+    robot = open_robot(merge.PLAN, given("models", [plain, dora]))
+    known(robot)
+    robot.press("<Alt-n>")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target"
+    assert "hero.safetensors is a DoRA" in robot.seen()
+    robot.press("<Alt-c>")
+    robot.page.rows["sd_model"].variable.set(str(base))
+    known(robot)
+    robot.press("<Alt-n>")
+    robot.press("<Alt-s>")
+    finish(robot)
+    assert read_header(tmp_path / "base + plain + hero.safetensors").tensors
+    for keys in ("<Alt-b>", "<Alt-b>", "<Alt-b>"):
+        robot.press(keys)
+    robot.click(robot.page.cards[str(dora)].cross)
+    robot.press("<Alt-n>")
+    robot.press("<Alt-l>")
+    robot.press("<Alt-n>")
+    assert robot.page.name == "save"
 
 
 def test_loras_are_merged_into_a_checkpoint(open_robot, tiny_sd15, tmp_path):

@@ -59,3 +59,16 @@ def write_oft(path):
     blocks = {f"{layer}.oft_blocks": np.ones((4, 4, 4), np.float32)}
     save_file({**blocks, f"{layer}.alpha": np.array(1.0, np.float32)}, path)
     return path
+
+
+def write_dora(path):
+    """The LoRA for the tiny model with a magnitude of 1 for each output."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(TINY_LORA)
+    ups = {key: value for key, value in tensors.items() if key.endswith(".lora_up.weight")}
+    for key, up in ups.items():
+        magnitude = np.ones((len(up), *[1] * (up.ndim - 1)), up.dtype)
+        tensors[key.replace(".lora_up.weight", ".dora_scale")] = magnitude
+    save_file(tensors, path)
+    return path
