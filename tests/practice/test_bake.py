@@ -1,9 +1,13 @@
 """The practice bake as a user starts it: the end-to-end test of the whole suite."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.core.errors import SuiteError
+from scripts.core.events import Control
 from scripts.core.safetensors_header import read_header
+from scripts.practice import bake
 from scripts.practice.bake import LEAST_AFTER, LEAST_KEPT, MOST_BEFORE, PICTURES, Shares
 
 
@@ -13,6 +17,19 @@ def test_the_limits_are_those_that_were_promised():
     assert not Shares(0.11, 1, 1, 60).good
     assert not Shares(0, 0.74, 1, 60).good
     assert not Shares(0, 1, 0.84, 60).good
+
+
+def test_a_bake_that_did_not_teach_says_what_was_measured(tmp_path, monkeypatch):
+    pictures = [np.zeros((64, 64, 3), np.uint8)] * bake.PICTURES
+
+    def drawn(share):
+        right = round(share * bake.PICTURES)
+        return bake.Drawn(pictures, [True] * right + [False] * (bake.PICTURES - right))
+
+    monkeypatch.setattr(bake, "_train", lambda *_: tmp_path / "zyx.safetensors")
+    monkeypatch.setattr(bake, "_draw", lambda *_: (drawn(0), drawn(0.6), drawn(0.95)))
+    with pytest.raises(SuiteError, match=r"in 0% of .* in 60% with it .*; 95% of the other"):
+        bake.bake(tmp_path, lambda event: None, Control())
 
 
 @pytest.mark.slow
