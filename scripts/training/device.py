@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs
 
-from scripts.core.errors import SettingError
+from scripts.core.errors import SettingError, SuiteError
 from scripts.settings.train import TrainSettings
 
 
@@ -71,7 +72,14 @@ def make_accelerator(formats: Formats) -> Accelerator:
     """accelerate's view of this process: device, precision, and the other processes if any.
 
     Accumulation is the loop's own: a step is taken after the last batch of an epoch too.
+
+    Raises SuiteError when there are more processes than cards.
     """
+    wanted, cards = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if wanted > cards > 0:
+        raise SuiteError(f"More processes were started ({wanted}) than there are graphics cards "
+                         f"here ({cards}). Start one for each card: accelerate launch "
+                         f"--num_processes {cards}.")  # fmt: skip
     # accelerate keeps the first training's precision for the whole process; a second training in
     # the same process may use another.
     AcceleratorState._reset_state()

@@ -14,11 +14,11 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers.models.clip.modeling_clip import CLIPMLP
 from watched_training import settings_for, watch_training
 
-from scripts.core.errors import SettingError, SettingErrors
+from scripts.core.errors import SettingError, SettingErrors, SuiteError
 from scripts.models.fp8 import FP8, Fp8Linear
 from scripts.models.text import CaptionEncoder
 from scripts.training import build, captions, device, start
-from scripts.training.device import Formats, choose_formats
+from scripts.training.device import Formats, choose_formats, make_accelerator
 
 UNET_ONLY = {"network_train_unet_only": True}
 
@@ -64,6 +64,18 @@ def test_the_precision_suits_the_machine(formats, card, asked, autocast, base):
     assert (chosen.mixed_precision, chosen.base) == (autocast, base)
     assert chosen.vae == torch.float32  # never fp16: it gives black pictures
     assert ("in place of fp16" in " ".join(chosen.notes)) is (card is None and asked == "fp16")
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_more_processes_than_cards_are_refused(monkeypatch, processes):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if processes == 3:
+        with pytest.raises(SuiteError, match=r"\(3\) than there are graphics cards here \(2\)"):
+            make_accelerator(Formats("no", torch.float32, False, ()))
+    else:
+        monkeypatch.setattr(device, "Accelerator", lambda **_: "made")
+        assert make_accelerator(Formats("no", torch.float32, False, ())) == "made"
 
 
 def test_bf16_on_a_card_without_it_is_refused(formats):

@@ -26,6 +26,7 @@ from scripts.training.batch_search import (
     try_sizes,
 )
 from scripts.training.captions import Captions
+from scripts.training.card_memory import card_memory
 from scripts.training.trial import in_words, run_trial
 
 GB = 10**9
@@ -397,6 +398,19 @@ def test_a_batch_that_spills_without_an_error_is_measured_as_it_is(on_card):
     assert facts["seconds_per_step"] == 8.0 and facts["memory_bytes"] == 19 * GB
     assert facts["largest_batch"] == 6
     assert facts["tried"][-1]["batch"] == 8, "what lies above is not tried again"
+
+
+def test_the_limit_of_memory_names_the_card(monkeypatch):
+    """A single process is on "cuda", which torch takes for a limit only with its number."""
+    limits = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * GB, 8 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1 * GB)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction",
+                        lambda share, device: limits.append((share, device)))  # fmt: skip
+    with card_memory(torch.device("cuda")).confined():
+        assert limits == [(0.5, torch.device("cuda", 1))]
+    assert limits[1:] == [(1.0, torch.device("cuda", 1))]
 
 
 def test_the_words_for_a_terminal():
