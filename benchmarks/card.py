@@ -6,6 +6,7 @@ Each job is a process of its own, `python -m scripts.train --trial`, as the wiza
 job "bake" is a whole training of sixty steps beside its trial. A trial looks for the largest batch
 up to the number of pictures, by default 32. Without files of models random ones are made
 (`benchmarks.random_model`). Prints a line for each job as it ends, and at last one line of JSON.
+What a trial finds out is kept for the wizard's advice, as always.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def main() -> int:
     parser.add_argument("--sdxl", type=Path, help="a base model of SDXL")
     parser.add_argument("--pictures", type=int, default=32, help="by default 32")
     given = parser.parse_args()
+    missing = apart(what_is_missing, any("8bit" in name for name in given.only))
+    if missing:
+        parser.error(missing)
     models = {"sd1": given.model, "sdxl": given.sdxl}
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +76,24 @@ def main() -> int:
             print(f"{name:24} {in_words(figures[name])}", flush=True)
     print(json.dumps(figures))
     return 0
+
+
+def what_is_missing(eight_bit: bool) -> str:
+    """What keeps the figures from being those of the jobs' names, as a sentence; "" if nothing."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "there is no graphics card that PyTorch can use."
+    if eight_bit:
+        try:
+            from bitsandbytes.optim import AdamW8bit
+
+            weight = torch.zeros(64, 64, device="cuda", requires_grad=True)
+            weight.sum().backward()
+            AdamW8bit([weight]).step()
+        except Exception as error:  # noqa: BLE001 - whatever it is, AdamW would be taken for it
+            return f"bitsandbytes does not work here ({error}): leave out the jobs with 8bit."
+    return ""
 
 
 def settings(job: dict[str, Any], model: Path, folder: Path, count: int) -> dict[str, Any]:

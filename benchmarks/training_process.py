@@ -163,7 +163,12 @@ def draw_pictures(folder: Path, side: int, count: int = PICTURES) -> None:
 
 
 def peak_bytes() -> int | None:
-    """The most memory that this process ever held; None where the system does not tell so."""
+    """The most memory that this process ever held, of the graphics card if it used one; None where
+    the system does not tell so."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
     try:
         import resource
     except ModuleNotFoundError:  # Windows

@@ -32,6 +32,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.whole_process import apart
 from scripts.core.files import CACHE_FOLDER, PROJECT_FOLDER
 
 ROWS = (
@@ -52,7 +53,10 @@ ROWS = (
 
 def main() -> int:
     """Read the command line, measure in child processes, print."""
-    given = _parser().parse_args()
+    parser = _parser()
+    given = parser.parse_args()
+    if given.precision == "fp16" and not apart(has_card):
+        parser.error("fp16 is for graphics cards, and PyTorch can use none here.")
     model = given.model
     if model is None:
         model = _random_model()
@@ -70,6 +74,13 @@ def main() -> int:
     print_table(figures)
     print(json.dumps(figures))
     return 0
+
+
+def has_card() -> bool:
+    """Whether PyTorch can use a graphics card."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _parser() -> argparse.ArgumentParser:

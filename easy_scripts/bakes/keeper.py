@@ -24,12 +24,12 @@ from typing import Any, TextIO
 from easy_scripts.wizard.awake import keep_awake
 from easy_scripts.wizard.child import Child, Ended, LogLine, Message
 from scripts.core.events import Problem
+from scripts.core.exit_codes import MENDABLE
 from scripts.core.file_lock import try_lock
 
 EVENTS, REQUESTS, LOCK, NUMBER = "events.jsonl", "requests.txt", "lock", "process.txt"
 LET_GO, KILL, STOP = "let_go", "kill", "stop"
 SECONDS_BETWEEN_LOOKS = 0.05
-CODE_MENDABLE = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
             child = Child(module, words)
         except OSError as error:
             _write(events, Problem(f"The bake could not be started: {error}.").as_dict())
-            _write(events, {"ended": CODE_MENDABLE})
-            return CODE_MENDABLE
+            _write(events, {"ended": MENDABLE})
+            return MENDABLE
         keep_awake(True)
         try:
             return _follow(child, events, Requests(place / REQUESTS, sys.stdin))

@@ -22,11 +22,11 @@ UNKNOWN_FAMILY = "sd1"  # whose blocks are meant when no file tells what it is f
 class MergeFindings(Findings):
     """What is known of the LoRAs chosen; written by the page of files.
 
-    `family`: what they are for, "" where none tells. `dora`: the name of a DoRA among them.
+    `family`: what they are for, "" where none tells. `doras`: the DoRAs among them.
     """
 
     family: str = ""
-    dora: str = ""
+    doras: tuple[str, ...] = ()
 
 
 class MergeFilesPage(FileListPage):
@@ -127,19 +127,24 @@ class MergeFilesPage(FileListPage):
             return self.texts("merge.no_number")
         if not any(self.strengths()):
             return self.texts("merge.all_zero")
+        self._tell_findings()
         families: dict[str, list[str]] = {}
-        self.wizard.facts.forget("family", "dora")
         for path in self.files:
             facts = self.reader.ask(path).facts
-            if "dora" in facts.get("network_types", ()):
-                self.wizard.facts.dora = Path(path).name
             if facts.get("family"):
                 families.setdefault(facts["family_title"], []).append(Path(path).name)
-                self.wizard.facts.family = facts["family"]
         if len(families) > 1:
             told = "; ".join(f"{', '.join(names)}: {title}" for title, names in families.items())
             return self.texts("merge.families", families=told)
         return None
+
+    def _tell_findings(self) -> None:
+        known = {path: self.reader.ask(path).facts for path in self.files}
+        families = [facts["family"] for facts in known.values() if facts.get("family")]
+        self.wizard.facts.family = families[-1] if families else ""
+        self.wizard.facts.doras = tuple(
+            path for path, facts in known.items() if "dora" in facts.get("network_types", ())
+        )
 
     def check(self) -> bool:
         """Also: strengths by block can be read."""
@@ -164,8 +169,9 @@ class MergeFilesPage(FileListPage):
             self.frame.show(self._blocks_error)
 
     def _known(self, path: str) -> None:
-        """Warn of different families as soon as they are known."""
+        """Warn of different families as soon as they are known, and tell the next page."""
         super()._known(path)
+        self._tell_findings()
         families = {self.reader.ask(path).facts.get("family") for path in self.files} - {None}
         if len(families) > 1:
             self._say(self.wrong())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter
+from pathlib import Path
 from tkinter import ttk
 
 from easy_scripts.lora_pages.model_info import ModelInfo
@@ -48,6 +49,7 @@ class MergeTargetPage(Page):
         """A draft that was taken up meanwhile may name a checkpoint."""
         if self.answers["sd_model"]:
             self._target.set(CHECKPOINT)
+        self.rows["new_rank"].show_error(None)  # the LoRAs may be others
         self._follow()
 
     def _fill(self, lora: ttk.Frame, checkpoint: ttk.Frame) -> None:
@@ -77,15 +79,26 @@ class MergeTargetPage(Page):
             self.answers["sd_model"] = self._checkpoint
 
     def check(self) -> bool:
-        """A whole model needs one to start from, and a DoRA needs a whole model."""
+        """A whole model needs one to start from, and most DoRAs need a whole model."""
         if self._target.get() == CHECKPOINT and not self.answers["sd_model"]:
             self.show_error("sd_model", self.texts("merge_target.needed"))
             return False
-        if self._target.get() == LORA and self.wizard.facts.dora:
-            dora = self.wizard.facts.dora
-            self.show_error("new_rank", self.texts("merge_target.dora", name=dora))
-            return False
-        return super().check() and self.info.check() and self._fits()
+        return super().check() and self._fits_doras() and self.info.check() and self._fits()
+
+    def _fits_doras(self) -> bool:
+        """Whether no DoRA would have to become part of a new LoRA; alone and as it is, it is
+        copied."""
+        models, strengths = self.answers["models"], self.answers["ratios"]
+        if len(strengths) != len(models):
+            strengths = [1 / len(models)] * len(models)
+        counted = {path: strength for path, strength in zip(models, strengths, strict=True)
+                   if strength}  # fmt: skip
+        doras = [path for path in counted if path in self.wizard.facts.doras]
+        copied = list(counted.values()) == [1] and not any(self.answers["block_ratios"])
+        if self._target.get() == CHECKPOINT or not doras or copied:
+            return True
+        self.show_error("new_rank", self.texts("merge_target.dora", name=Path(doras[0]).name))
+        return False
 
     def _fits(self) -> bool:
         """Whether the model is of the LoRAs' family, as far as both are known."""

@@ -18,13 +18,13 @@ from easy_scripts.wizard.reveal import open_file
 from easy_scripts.wizard.time_left import TimeLeft
 from scripts.core.errors import SuiteError
 from scripts.core.events import Done, Event, Note, Problem, Saved, Stage
+from scripts.core.exit_codes import DONE, MENDABLE
 from scripts.core.files import LOG_FOLDER
 
 POLL = 40  # milliseconds
 GRACE = 6000  # milliseconds before a stop may be forced
 LOG_LINES = 2000
 FILES_SHOWN = 8
-CODE_DONE, CODE_MENDABLE, CODE_STOPPED = 0, 1, 2
 
 
 class WorkPage(Page):
@@ -218,7 +218,7 @@ class WorkPage(Page):
     def _finish(self, code: int) -> None:
         self._set_busy(False)
         self._bar.stop()
-        if code == CODE_DONE and any(isinstance(event, Done) for event in self.events):
+        if code == DONE and any(isinstance(event, Done) for event in self.events):
             self.wizard.facts.events = self.events
             self.wizard.go_on()
             return
@@ -229,7 +229,7 @@ class WorkPage(Page):
         self._stage.configure(text=self.texts("work.failed"))
         if not self._trouble:
             self._show_problem(self.texts("work.bug"))
-        if code != CODE_MENDABLE or not self._trouble or not self._offer_setting():
+        if code != MENDABLE or not self._trouble or not self._offer_setting():
             self._show_help()
         self.frame.to_top()
 

@@ -47,7 +47,7 @@ PIECE, LEAST_ROWS = 1 << 18, 64  # numbers of a weight at a time: what fits into
 COPIED_AT_ONCE = 1 << 20  # bytes: what fits into the cache
 LONGEST_COPY = 1 << 24  # bytes for one thread, so that none waits for another, and a stop is heard
 PAUSE = 0.03  # seconds between two flushes to the disk
-CANNOT_RESERVE = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EINTR)
+TOO_LITTLE_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Changes = list[tuple[CheckpointModule, Sequence[Part]]]  # of one tensor of the checkpoint
 
@@ -149,12 +149,16 @@ def _reserve(file: BinaryIO, size: int) -> None:
     Raises OSError, also when the disk is too full.
     """
     file.truncate(size)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.fallocate(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(size)):
-            error = ctypes.get_errno()
-            if error not in CANNOT_RESERVE:
-                raise OSError(error, os.strerror(error))
+    if sys.platform != "linux":
+        return
+    try:
+        reserve = ctypes.CDLL(None, use_errno=True).fallocate
+    except (OSError, AttributeError):  # a C library without it
+        return
+    if reserve(file.fileno(), 0, ctypes.c_int64(0), ctypes.c_int64(size)):
+        error = ctypes.get_errno()
+        if error in TOO_LITTLE_ROOM:
+            raise OSError(error, os.strerror(error))
 
 
 @contextmanager

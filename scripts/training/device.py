@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, parse_flag_from_env
 
 from scripts.core.errors import SettingError, SuiteError
 from scripts.settings.train import TrainSettings
@@ -75,16 +75,17 @@ def make_accelerator(formats: Formats) -> Accelerator:
 
     Raises SuiteError when there are more processes than cards.
     """
+    on_cards = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     wanted, cards = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if wanted > cards > 0:
+    if on_cards and wanted > cards:
         raise SuiteError(f"More processes were started ({wanted}) than there are graphics cards "
                          f"here ({cards}). Start one for each card: accelerate launch "
                          f"--num_processes {cards}.")  # fmt: skip
     # accelerate keeps the first training's precision for the whole process; a second training in
     # the same process may use another.
     AcceleratorState._reset_state()
-    # Of torch's ways to compute attention, cuDNN's, which it prefers on an H100, has given wrong
-    # gradients there (pytorch/pytorch#150700, #139298, #196678). The others are as fast.
+    # Of torch's ways to compute attention, cuDNN's is reported to give wrong gradients on an H100,
+    # where torch prefers it (pytorch/pytorch#150700, #139298, #196678). The others are as fast.
     torch.backends.cuda.enable_cudnn_sdp(False)
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=24))  # others wait for previews
     return Accelerator(

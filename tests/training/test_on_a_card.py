@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend
 from watched_training import TINY_SD15, settings_for
 
 from scripts.core.errors import Cancelled, SuiteError
@@ -34,10 +36,12 @@ STAND_IN = "does not run on this machine"
 def cpu_only():
     """As on a machine without a card."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.cuda, "is_available", lambda: False)
-        yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            yield
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
@@ -112,6 +116,7 @@ def test_the_card_trains_what_a_processor_trains(
         return np.array(every_loss), load_file(path)
 
     losses, weights = train("card", mixed_precision=precision)
+    assert PartialState().device.type == "cuda"
     with cpu_only():
         wanted, exact = train("cpu", mixed_precision="no")
     print(precision, np.abs(losses / wanted - 1).max(), "of the losses")
@@ -126,28 +131,39 @@ def test_the_card_trains_what_a_processor_trains(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     ("queries", "keys", "heads", "width"),
-    [(64, 64, 4, 12), (64, 77, 4, 12), (16, 16, 4, 16), (4, 77, 4, 8), (1, 77, 4, 8),  # practice
-     (4096, 4096, 8, 40), (4096, 77, 8, 40), (64, 64, 8, 160), (1024, 154, 20, 64)],
+    [(64, 64, 4, 12), (64, 77, 4, 12), (16, 16, 4, 16), (16, 77, 4, 16), (4, 4, 4, 12),
+     (1, 77, 4, 8),  # those of the practice model
+     (4096, 4096, 2, 40), (4096, 77, 8, 40), (64, 64, 8, 160), (1024, 154, 20, 64)],
 )  # fmt: skip
 def test_attention_has_the_right_gradients(dtype, queries, keys, heads, width):
+    """Laid out as diffusers does. Prints what cuDNN's would be, which is switched off."""
     make_accelerator(Formats("no", torch.float32, False, ()))
     torch.manual_seed(0)
-    shapes = [(2, heads, length, width) for length in (queries, keys, keys)]
-    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    upstream = torch.randn(shapes[0], dtype=torch.float64)
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        wanted = torch.nn.functional.scaled_dot_product_attention(*given)
-    wanted.backward(upstream)
-    ours = [tensor.detach().to("cuda", dtype).requires_grad_() for tensor in given]
-    made = torch.nn.functional.scaled_dot_product_attention(*ours)
-    made.backward(upstream.to("cuda", dtype))
-    pairs = [
-        (made, wanted),
-        *((mine.grad, true.grad) for mine, true in zip(ours, given, strict=True)),
-    ]
-    for mine, true in pairs:
-        error = (mine.double().cpu() - true).norm() / true.norm()
-        assert error < (0.005 if dtype == torch.float16 else 0.03)
+    batch = 1 if queries == 4096 else 2
+    shapes = [(batch, length, heads, width) for length in (queries, keys, keys, queries)]
+    *given, upstream = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
+
+    def attend(device, dtype, *kinds):
+        inputs = [tensor.to(device, dtype, copy=True).requires_grad_() for tensor in given]
+        with torch.nn.attention.sdpa_kernel(list(kinds)) if kinds else nullcontext():
+            made = torch.nn.functional.scaled_dot_product_attention(
+                *(tensor.transpose(1, 2) for tensor in inputs)
+            )
+        made.backward(upstream.to(device, dtype).transpose(1, 2))
+        results = (made, *(tensor.grad for tensor in inputs))
+        return [result.detach().double().cpu() for result in results]
+
+    wanted = attend("cpu", torch.float64, SDPBackend.MATH)
+
+    def errors(found):
+        pairs = zip(found, wanted, strict=True)
+        return [float((mine - true).norm() / true.norm()) for mine, true in pairs]
+
+    with suppress(RuntimeError):  # it refuses some shapes
+        print("cuDNN", errors(attend("cuda", dtype, SDPBackend.CUDNN_ATTENTION)))
+    ours = errors(attend("cuda", dtype))
+    print("ours ", ours)
+    assert max(ours) < (0.003 if dtype == torch.float16 else 0.02)  # a CPU: 0.0008, 0.0065
 
 
 @pytest.mark.parametrize("name", EIGHT_BIT)
@@ -250,6 +266,7 @@ def test_a_training_that_goes_on_ends_as_the_unbroken_one(run_training, tmp_path
 
 
 def test_too_little_memory_is_a_sentence_that_says_what_to_change(run_training):
+    gc.collect()  # else what cycles of earlier tests hold could go meanwhile and make room
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 20e6) / total)

@@ -66,15 +66,21 @@ def test_the_precision_suits_the_machine(formats, card, asked, autocast, base):
     assert ("in place of fp16" in " ".join(chosen.notes)) is (card is None and asked == "fp16")
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_more_processes_than_cards_are_refused(monkeypatch, processes):
+@pytest.mark.parametrize(
+    ("processes", "cards", "cpu", "refused"),
+    [(2, 2, "", False), (3, 2, "", True), (2, 1, "true", False), (2, 0, "", False)],
+)
+def test_more_processes_than_cards_are_refused(monkeypatch, processes, cards, cpu, refused):
+    """Not where they train on the processor (accelerate launch --cpu, or no card)."""
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    if processes == 3:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", cpu or "false")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(device, "Accelerator", lambda **_: "made")
+    if refused:
         with pytest.raises(SuiteError, match=r"\(3\) than there are graphics cards here \(2\)"):
             make_accelerator(Formats("no", torch.float32, False, ()))
     else:
-        monkeypatch.setattr(device, "Accelerator", lambda **_: "made")
         assert make_accelerator(Formats("no", torch.float32, False, ())) == "made"
 
 

@@ -140,13 +140,37 @@ def test_a_dora_is_built_into_a_whole_model_only(open_robot, tiny_sd15, tmp_path
     robot.press("<Alt-s>")
     finish(robot)
     assert read_header(tmp_path / "base + plain + hero.safetensors").tensors
-    for keys in ("<Alt-b>", "<Alt-b>", "<Alt-b>"):
+    for keys in ("<Alt-b>", "<Alt-b>", "<Alt-l>", "<Alt-n>"):
         robot.press(keys)
-    robot.click(robot.page.cards[str(dora)].cross)
+    assert robot.page.name == "merge_target" and "hero.safetensors is a DoRA" in robot.seen()
+    robot.press("<Alt-b>")
+    robot.page._sliders[str(dora)]._text.set("0")
     robot.press("<Alt-n>")
-    robot.press("<Alt-l>")
+    assert "is a DoRA" not in robot.seen()
     robot.press("<Alt-n>")
-    assert robot.page.name == "save"
+    assert robot.page.name == "save", "at strength 0 it does not count"
+
+
+def test_a_dora_that_is_looked_at_slowly_is_told_on_the_next_page(open_robot, tmp_path):
+    dora, plain = write_dora(tmp_path / "hero.safetensors"), tmp_path / "plain.safetensors"
+    shutil.copy(TINY_LORA, plain)
+    robot = open_robot(merge.PLAN, given("models", [plain, dora]))
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target" and not robot.wizard.facts.doras
+    known(robot)
+    robot.press("<Alt-n>")
+    assert robot.page.name == "merge_target" and "hero.safetensors is a DoRA" in robot.seen()
+
+
+def test_a_dora_alone_at_strength_1_is_copied(open_robot, tmp_path):
+    dora = write_dora(tmp_path / "hero.safetensors")
+    robot = open_robot(merge.PLAN, given("models", [dora]))
+    known(robot)
+    for keys in ("<Alt-n>", "<Alt-n>", "<Alt-s>"):
+        robot.press(keys)
+    finish(robot)
+    made, given_one = read_header(tmp_path / "hero-merged.safetensors"), read_header(dora)
+    assert made.tensors.keys() == given_one.tensors.keys()
 
 
 def test_loras_are_merged_into_a_checkpoint(open_robot, tiny_sd15, tmp_path):
