@@ -20,8 +20,9 @@ from easy_scripts.train_pages.trigger_word import trigger_word
 from easy_scripts.wizard.asking import show_page
 from easy_scripts.wizard.attention import call_for_attention
 from easy_scripts.wizard.child import Message
-from easy_scripts.wizard.work_page import CODE_DONE, CODE_STOPPED, WorkPage
+from easy_scripts.wizard.work_page import WorkPage
 from scripts.core.events import Done, Event, Facts, Note, Preview, Saved, Stage, Start, Step
+from scripts.core.exit_codes import DONE, STOPPED
 from scripts.core.files import OUTPUT_FOLDER
 
 STEPS_BEFORE_TIME = 10  # steps before the time left is worth telling
@@ -289,7 +290,7 @@ class BakePage(WorkPage):
     def _finish(self, code: int) -> None:
         if self.wizard.page is not self:  # it is the queue that is being looked at
             show_page(self.wizard, self.name)
-        done = code == CODE_DONE and any(isinstance(event, Done) for event in self.events)
+        done = code == DONE and any(isinstance(event, Done) for event in self.events)
         if done and self._kind == BAKE:
             forget_paused(self.wizard.memory, self._resumed)
         self.wizard.facts.practised = self._kind == PRACTICE
@@ -310,7 +311,7 @@ class BakePage(WorkPage):
             problem = keep_paused(self.wizard, self._state, self._resumed)
             if problem:
                 self._warn(problem)
-        if code == CODE_STOPPED:
+        if code == STOPPED:
             self._show_stopped()
         self._show_ways()
 

@@ -24,10 +24,10 @@ from easy_scripts.wizard.heard import pass_on
 from easy_scripts.wizard.reveal import show_in_folder
 from easy_scripts.wizard.time_left import TimeLeft
 from easy_scripts.wizard.window import Wizard
-from easy_scripts.wizard.work_page import CODE_DONE
 from scripts.core.declare import declarations, read_value
 from scripts.core.errors import SettingError, SuiteError
 from scripts.core.events import Preview, Problem, Stage
+from scripts.core.exit_codes import DONE
 from scripts.settings.draw_versions import STRENGTHS, DrawSettings
 
 POLL = 40  # milliseconds
@@ -216,7 +216,7 @@ class CompareVersions(ttk.Frame):
         # The keyboard goes on only from the button that vanishes, not from a picture.
         follow = self.focus_get() is self.stop
         self._bar.stop()
-        if code == CODE_DONE:
+        if code == DONE:
             text = self._wizard.texts("finished.compare.pick", folder=self._folder.name)
             self._said.configure(text=text, style="TLabel")
             self._arrange(self._said)
