@@ -88,13 +88,12 @@ class MergeTargetPage(Page):
     def _fits_doras(self) -> bool:
         """Whether no DoRA would have to become part of a new LoRA; alone and as it is, it is
         copied."""
-        models, strengths = self.answers["models"], self.answers["ratios"]
-        if len(strengths) != len(models):
-            strengths = [1 / len(models)] * len(models)
-        counted = {path: strength for path, strength in zip(models, strengths, strict=True)
-                   if strength}  # fmt: skip
+        models, ratios = self.answers["models"], self.answers["ratios"]
+        set_by_hand = dict(zip(models, ratios, strict=False))  # none: even shares, of one the whole
+        counted = [path for path in models if set_by_hand.get(path, 1)]
         doras = [path for path in counted if path in self.wizard.facts.doras]
-        copied = list(counted.values()) == [1] and not any(self.answers["block_ratios"])
+        alone = len(counted) == 1 and set_by_hand.get(counted[0], 1) == 1
+        copied = alone and not any(self.answers["block_ratios"])
         if self._target.get() == CHECKPOINT or not doras or copied:
             return True
         self.show_error("new_rank", self.texts("merge_target.dora", name=Path(doras[0]).name))
